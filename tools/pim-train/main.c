@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: MIT
+/*
+ * pim-train: train the digits network on a card, and compare serial with pipelined execution.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <pim/data.h>
+#include <pim/device.h>
+#include <pim/net.h>
+#include <pim/train.h>
+
+#include "progress.h"
+
+struct options {
+	const char *device, *data, *out, *resume, *progress;
+	uint32_t epochs, batch, channels, tile;
+	uint64_t seed, steps;
+	double lr, momentum, weight_decay, target;
+	int timeout;
+	bool serial, compare, json;
+};
+
+/* What one training run showed. */
+struct outcome {
+	struct pim_step_result mean; /* modelled, per step */
+	double step_ns, host_ns, pim_ns, stall_ns, switch_ns, switches;
+	uint64_t steps, checksum;
+	uint32_t correct, ntest;
+	float loss, test_loss;
+	double wall;
+};
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int sig)
+{
+	stop = sig;
+}
+
+static int fail(const char *what)
+{
+	fprintf(stderr, "pim-train: %s: %s\n", what, pim_strerror());
+	return 1;
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+static void account(struct outcome *o, const struct pim_step_result *r)
+{
+	o->step_ns += (double)r->step_ns;
+	o->host_ns += (double)r->host_ns;
+	o->pim_ns += (double)r->pim_ns;
+	o->stall_ns += (double)r->stall_ns;
+	o->switch_ns += (double)r->switch_ns;
+	o->switches += (double)r->switches;
+	o->steps++;
+}
+
+/* -- training --------------------------------------------------------------------------------------------------------- */
+
+struct run {
+	const struct options *opt;
+	const char *mode;
+	struct pim_trainer *tr;
+	const struct pim_data *data;
+	struct pim_batches *batches;
+	struct progress bar;
+	uint32_t ntrain, ntest;
+	char checkpoint[4096];
+	struct outcome *o;
+	uint64_t begin; /* step that the run started from */
+};
+
+/* Takes the results that are there; returns 0, or -1 after a message. */
+static int take_results(struct run *r, int wait)
+{
+	struct pim_step_result res;
+	int got;
+
+	while ((got = pim_trainer_result(r->tr, &res, wait)) > 0) {
+		account(r->o, &res);
+		r->o->loss = res.loss;
+		if (!isfinite(res.loss)) {
+			fprintf(stderr, "pim-train: the loss of step %llu is %f; take a smaller --lr (checkpoint %s is from before)\n",
+				(unsigned long long)(r->begin + r->o->steps), (double)res.loss, r->checkpoint);
+			return -1;
+		}
+		progress_step(&r->bar, r->o->steps, res.loss, (double)res.correct / r->opt->batch);
+	}
+	return got < 0 ? -fail("training") : 0;
+}
+
+static int save(struct run *r)
+{
+	return pim_trainer_save(r->tr, r->checkpoint) ? -fail(r->checkpoint) : 0;
+}
+
+static int train(struct run *r, float *image, uint32_t *label, uint64_t total)
+{
+	uint32_t per_epoch = pim_batches_per_epoch(r->batches);
+	/* Steps taken so far decide batch and learning rate, so a resumed run goes on where the saved one stopped. */
+	uint64_t step = r->begin;
+
+	for (; step < total && !stop; step++) {
+		/* A straight line from lr to 0 over the run: no libm function, so the same bits on every machine. */
+		double lr = r->opt->lr * (1 - (double)step / (double)total);
+
+		if (pim_batches_get(r->batches, step, image, label) || pim_trainer_step(r->tr, image, label, (float)lr)) {
+			progress_clear(&r->bar);
+			return -fail("training");
+		}
+		if (take_results(r, 0))
+			return -1;
+		if ((step + 1) % per_epoch == 0 && (take_results(r, 1) || save(r)))
+			return -1;
+	}
+	if (take_results(r, 1) || save(r))
+		return -1;
+	if (stop) {
+		progress_clear(&r->bar);
+		fprintf(stderr, "pim-train: stopped after step %llu of %llu; go on with --resume %s\n", (unsigned long long)step,
+			(unsigned long long)total, r->checkpoint);
+		return -1;
+	}
+	return 0;
+}
+
+static int run_mode(const struct options *opt, const struct pim_data *data, struct pim_device *dev, enum pim_mode mode, struct outcome *o)
+{
+	const struct pim_data_info *di = pim_data_info(data);
+	struct pim_train_options to = { .sz = sizeof(to), .mode = mode, .batch = opt->batch, .tile = opt->tile, .seed = opt->seed,
+					.momentum = (float)opt->momentum, .weight_decay = (float)opt->weight_decay };
+	struct run r = { .opt = opt, .mode = mode == PIM_SERIAL ? "serial" : "pipelined", .data = data, .o = o };
+	struct pim_net *net = pim_net_digits(opt->channels);
+	uint32_t *label = NULL;
+	float *image = NULL;
+	double begin = now();
+	uint64_t total;
+	int rc = 1;
+
+	*o = (struct outcome){ 0 };
+	snprintf(r.checkpoint, sizeof(r.checkpoint), "%s/digits-%s.safetensors", opt->out, r.mode);
+	image = calloc((size_t)opt->batch * di->c * di->h * di->w, sizeof(*image));
+	label = calloc(opt->batch, sizeof(*label));
+	if (!net || !image || !label) {
+		fprintf(stderr, "pim-train: no memory for a batch of %u images\n", opt->batch);
+		goto out;
+	}
+	if (pim_data_split(data, 80, &r.ntrain, &r.ntest) || pim_batches_create(data, 0, r.ntrain, opt->batch, opt->seed, &r.batches)) {
+		fail(opt->data);
+		goto out;
+	}
+	if (pim_trainer_create(dev, net, &to, &r.tr)) {
+		fail(r.mode);
+		goto out;
+	}
+	pim_trainer_set_timeout(r.tr, opt->timeout * 1000);
+	if (opt->resume && pim_trainer_load(r.tr, opt->resume)) {
+		fail(opt->resume);
+		goto out;
+	}
+	r.begin = pim_trainer_steps(r.tr);
+	total = opt->steps ? opt->steps : (uint64_t)opt->epochs * pim_batches_per_epoch(r.batches);
+	progress_begin(&r.bar, opt->progress, r.mode, total > r.begin ? total - r.begin : 0, pim_batches_per_epoch(r.batches));
+	if (train(&r, image, label, total)) {
+		rc = stop ? 128 + stop : 1;
+		goto out;
+	}
+	if (pim_trainer_evaluate(r.tr, pim_data_images(data, r.ntrain), pim_data_labels(data, r.ntrain), r.ntest, &o->test_loss, &o->correct) ||
+	    pim_trainer_checksum(r.tr, &o->checksum)) {
+		progress_clear(&r.bar);
+		fail("evaluation");
+		goto out;
+	}
+	o->ntest = r.ntest;
+	o->wall = now() - begin;
+	progress_end(&r.bar);
+	rc = 0;
+out:
+	progress_clear(&r.bar);
+	pim_trainer_destroy(r.tr);
+	pim_batches_free(r.batches);
+	pim_net_free(net);
+	free(image);
+	free(label);
+	return rc;
+}
+
+/* -- reports ---------------------------------------------------------------------------------------------------------- */
+
+static void print_json(const char *mode, const struct options *opt, const struct pim_info *info, const struct outcome *o)
+{
+	double n = o->steps ? (double)o->steps : 1;
+
+	printf("{\"net\":\"digits\",\"channels\":%u,\"batch\":%u,\"card\":\"%s\",\"mode\":\"%s\",\"steps\":%llu,\"train_loss\":%.6g,"
+	       "\"test_loss\":%.6g,\"test_accuracy\":%.6g,\"step_ns\":%.1f,\"host_ns\":%.1f,\"pim_ns\":%.1f,\"stall_ns\":%.1f,\"switch_ns\":%.1f,"
+	       "\"switches\":%.1f,\"weights\":\"%016llx\",\"wall_s\":%.3f}\n",
+	       opt->channels, opt->batch, info->name, mode, (unsigned long long)o->steps, (double)o->loss, (double)o->test_loss,
+	       o->ntest ? (double)o->correct / o->ntest : 0, o->step_ns / n, o->host_ns / n, o->pim_ns / n, o->stall_ns / n, o->switch_ns / n,
+	       o->switches / n, (unsigned long long)o->checksum, o->wall);
+}
+
+static void print_row(const char *mode, const struct outcome *o, const struct outcome *serial)
+{
+	double n = o->steps ? (double)o->steps : 1;
+	/* Of the time that PIM works: how much of it the step does not take longer for than HOST's work alone and serial's rest. */
+	double hidden = serial->pim_ns > 0 ? (serial->step_ns - o->step_ns) / serial->pim_ns : 0;
+
+	printf("%-10s %12.2f %9.3fx %11.2f %11.2f %9.1f%% %11.2f %10.1f   %016llx\n", mode, o->step_ns / n / 1000, serial->step_ns / o->step_ns,
+	       o->host_ns / n / 1000, o->pim_ns / n / 1000, 100 * (hidden > 0 ? hidden : 0), (o->stall_ns + o->switch_ns) / n / 1000,
+	       o->switches / n, (unsigned long long)o->checksum);
+}
+
+static void print_table(const struct options *opt, const struct pim_info *info, const struct outcome *serial, const struct outcome *pipelined)
+{
+	printf("\ncard \"%s\": digits network, %u channels, batch %u; modelled time per training step\n\n", info->name, opt->channels, opt->batch);
+	printf("%-10s %12s %10s %11s %11s %10s %11s %10s   %s\n", "mode", "step us", "speedup", "GPU us", "PIM us", "PIM hidden", "waiting us",
+	       "switches", "weights");
+	print_row("serial", serial, serial);
+	print_row("pipelined", pipelined, serial);
+	printf("\nwall time %.1f s and %.1f s, %.0f and %.0f steps/s\n", serial->wall, pipelined->wall, (double)serial->steps / serial->wall,
+	       (double)pipelined->steps / pipelined->wall);
+}
+
+/* -- command line ----------------------------------------------------------------------------------------------------- */
+
+enum { OPT_PROGRESS = 256, OPT_TARGET, OPT_TIMEOUT, OPT_SEED, OPT_STEPS, OPT_RESUME, OPT_TILE, OPT_LR, OPT_MOMENTUM, OPT_DECAY };
+
+static const struct option long_options[] = {
+	{ "device", required_argument, NULL, 'd' },	    { "data", required_argument, NULL, 'i' },
+	{ "out", required_argument, NULL, 'o' },	    { "epochs", required_argument, NULL, 'e' },
+	{ "steps", required_argument, NULL, OPT_STEPS },    { "batch", required_argument, NULL, 'b' },
+	{ "channels", required_argument, NULL, 'c' },	    { "mode", required_argument, NULL, 'm' },
+	{ "compare", no_argument, NULL, 'C' },		    { "tile", required_argument, NULL, OPT_TILE },
+	{ "lr", required_argument, NULL, OPT_LR },	    { "momentum", required_argument, NULL, OPT_MOMENTUM },
+	{ "weight-decay", required_argument, NULL, OPT_DECAY }, { "seed", required_argument, NULL, OPT_SEED },
+	{ "resume", required_argument, NULL, OPT_RESUME },  { "target", required_argument, NULL, OPT_TARGET },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT }, { "progress", required_argument, NULL, OPT_PROGRESS },
+	{ "json", no_argument, NULL, 'j' },		    { "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+static void help(void)
+{
+	puts("usage: pim-train --data FILE [options]\n"
+	     "\n"
+	     "Train a residual CNN on handwritten digits: convolutions on the card's HOST engine, everything else as PIM programs.\n"
+	     "\n"
+	     "  --device SPEC        emu:CARDFILE (model in this process), drm (first PIM card) or drm:/dev/dri/renderDN [drm]\n"
+	     "  --data FILE          digits.csv or digits.csv.gz\n"
+	     "  --out DIR            where checkpoints go [.]\n"
+	     "  --mode MODE          serial or pipelined [pipelined]\n"
+	     "  --compare            train in both modes, print the table; fails unless the weights are the same bits\n"
+	     "  --epochs N           [10]          --steps N            instead of epochs\n"
+	     "  --batch N            [64]          --channels N         of the first block [32]\n"
+	     "  --lr X               [0.1] falls to 0 over the run      --momentum X         [0.9]\n"
+	     "  --weight-decay X     [0.0001]      --seed N             of weights and order [1]\n"
+	     "  --tile N             output channels per tile, a multiple of 16 [by cost]\n"
+	     "  --target P           fail below P percent test accuracy [0]\n"
+	     "  --resume FILE        go on from a checkpoint, bit for bit as if never stopped\n"
+	     "  --timeout S          give up when the card is silent for S seconds [60]\n"
+	     "  --progress HOW       bar, lines, none [bar on a terminal]\n"
+	     "  --json               results as one JSON line per run\n"
+	     "\n"
+	     "Exit status: 0 trained (and, with --compare, the same weights); 1 failed; 2 wrong command line; 130 stopped by Ctrl-C, checkpoint saved.");
+}
+
+static int usage(const char *what, const char *arg)
+{
+	fprintf(stderr, "pim-train: %s%s%s; pim-train --help lists the options\n", what, arg ? ": " : "", arg ? arg : "");
+	return 2;
+}
+
+/* A number in [min, max], whole if asked; false if text is none. */
+static bool number(const char *text, double min, double max, bool whole, double *v)
+{
+	char *end;
+
+	errno = 0;
+	*v = strtod(text, &end);
+	return !errno && end != text && !*end && *v >= min && *v <= max && (!whole || *v == floor(*v));
+}
+
+static int parse(int argc, char **argv, struct options *opt)
+{
+	const struct {
+		int c;
+		double min, max;
+		bool whole;
+		const char *range;
+	} num[] = {
+		{ 'e', 1, 1e6, true, "--epochs takes 1..1000000" },
+		{ OPT_STEPS, 1, 1e9, true, "--steps takes 1..1000000000" },
+		{ 'b', 1, 4096, true, "--batch takes 1..4096" },
+		{ 'c', 1, 2048, true, "--channels takes 1..2048" },
+		{ OPT_TILE, 16, 4096, true, "--tile takes a multiple of 16" },
+		{ OPT_LR, 0, 1e3, false, "--lr takes 0..1000" },
+		{ OPT_MOMENTUM, 0, 1, false, "--momentum takes 0..1" },
+		{ OPT_DECAY, 0, 1, false, "--weight-decay takes 0..1" },
+		{ OPT_SEED, 0, 9e15, true, "--seed takes a whole number, not negative" },
+		{ OPT_TARGET, 0, 100, false, "--target takes 0..100 percent" },
+		{ OPT_TIMEOUT, 1, 1e5, true, "--timeout takes 1..100000 seconds" },
+	};
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
+		double v = 0;
+
+		for (unsigned int i = 0; i < sizeof(num) / sizeof(num[0]); i++)
+			if (c == num[i].c && !number(optarg, num[i].min, num[i].max, num[i].whole, &v))
+				return usage(num[i].range, optarg);
+		switch (c) {
+		case 'd': opt->device = optarg; break;
+		case 'i': opt->data = optarg; break;
+		case 'o': opt->out = optarg; break;
+		case 'e': opt->epochs = (uint32_t)v; break;
+		case OPT_STEPS: opt->steps = (uint64_t)v; break;
+		case 'b': opt->batch = (uint32_t)v; break;
+		case 'c': opt->channels = (uint32_t)v; break;
+		case OPT_TILE: opt->tile = (uint32_t)v; break;
+		case OPT_LR: opt->lr = v; break;
+		case OPT_MOMENTUM: opt->momentum = v; break;
+		case OPT_DECAY: opt->weight_decay = v; break;
+		case OPT_SEED: opt->seed = (uint64_t)v; break;
+		case OPT_TARGET: opt->target = v; break;
+		case OPT_TIMEOUT: opt->timeout = (int)v; break;
+		case OPT_RESUME: opt->resume = optarg; break;
+		case OPT_PROGRESS: opt->progress = optarg; break;
+		case 'C': opt->compare = true; break;
+		case 'j': opt->json = true; break;
+		case 'm':
+			if (strcmp(optarg, "serial") && strcmp(optarg, "pipelined"))
+				return usage("--mode is serial or pipelined", optarg);
+			opt->serial = !strcmp(optarg, "serial");
+			break;
+		case 'h': help(); return -1;
+		case ':': return usage("an option needs a value", argv[optind - 1]);
+		default: return usage("unknown option", argv[optind - 1]);
+		}
+	}
+	if (optind < argc)
+		return usage("unexpected argument", argv[optind]);
+	if (!opt->data)
+		return usage("--data FILE is missing", NULL);
+	if (opt->tile % 16)
+		return usage("--tile takes a multiple of 16", NULL);
+	if (!progress_known(opt->progress))
+		return usage("--progress is bar, lines or none", opt->progress);
+	if (opt->compare && opt->resume)
+		return usage("--compare trains from the start; it cannot --resume", NULL);
+	return 0;
+}
+
+static int make_out(const char *dir)
+{
+	if (mkdir(dir, 0777) && errno != EEXIST) {
+		fprintf(stderr, "pim-train: --out %s: %s\n", dir, strerror(errno));
+		return 1;
+	}
+	if (access(dir, W_OK)) {
+		fprintf(stderr, "pim-train: --out %s: %s; checkpoints could not be saved there\n", dir, strerror(errno));
+		return 1;
+	}
+	return 0;
+}
+
+static int check_target(const struct options *opt, const char *mode, const struct outcome *o)
+{
+	double percent = o->ntest ? 100.0 * o->correct / o->ntest : 0;
+
+	if (!opt->json)
+		printf("%s: test accuracy %.2f %% (%u of %u), test loss %.4f\n", mode, percent, o->correct, o->ntest, (double)o->test_loss);
+	if (percent >= opt->target)
+		return 0;
+	fprintf(stderr, "pim-train: %s: test accuracy %.2f %% is below --target %g; train longer (--epochs)\n", mode, percent, opt->target);
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct options opt = { .device = "drm", .out = ".", .epochs = 10, .batch = 64, .channels = 32, .lr = 0.1, .momentum = 0.9,
+			       .weight_decay = 1e-4, .seed = 1, .timeout = 60 };
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct outcome o[2] = { 0 };
+	struct pim_device *dev = NULL;
+	struct pim_data *data = NULL;
+	const char *name[2] = { "serial", "pipelined" };
+	int rc = parse(argc, argv, &opt);
+
+	if (rc)
+		return rc < 0 ? 0 : rc;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+
+	rc = make_out(opt.out);
+	if (!rc && pim_data_load(opt.data, NULL, &data))
+		rc = fail("--data");
+	if (!rc && pim_device_open(opt.device, &dev)) {
+		char what[256];
+
+		snprintf(what, sizeof(what), "--device %s", opt.device);
+		rc = fail(what);
+	}
+	for (int mode = 0; mode < 2 && !rc; mode++) {
+		if (!opt.compare && (mode == PIM_SERIAL) != opt.serial)
+			continue;
+		rc = run_mode(&opt, data, dev, (enum pim_mode)mode, &o[mode]);
+		if (rc)
+			break;
+		if (opt.json)
+			print_json(name[mode], &opt, pim_device_info(dev), &o[mode]);
+		rc = check_target(&opt, name[mode], &o[mode]);
+	}
+	if (!rc && opt.compare) {
+		if (!opt.json)
+			print_table(&opt, pim_device_info(dev), &o[0], &o[1]);
+		if (o[0].checksum != o[1].checksum) {
+			fprintf(stderr, "pim-train: serial and pipelined weights differ: %016llx and %016llx\n",
+				(unsigned long long)o[0].checksum, (unsigned long long)o[1].checksum);
+			rc = 1;
+		} else if (!opt.json) {
+			puts("serial and pipelined weights are the same bits");
+		}
+	}
+	pim_device_close(dev);
+	pim_data_free(data);
+	return rc;
+}
