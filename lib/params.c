@@ -259,7 +259,7 @@ static int store_one(const struct params *p, const struct named *t, void *ctx)
 		return pim_error(-ENOMEM, "no memory for tensor %s", t->name);
 	for (uint64_t e = 0; e < n; e++)
 		memcpy(&v[e], io->base + element(p, t, e), 4);
-	err = pim_safetensors_add(io->out, t->name, PIM_F32, t->ndim, t->dim, v);
+	err = pim_safetensors_add_f32(io->out, t->name, t->dim, t->ndim, v);
 	free(v);
 	return err;
 }
@@ -277,19 +277,19 @@ int params_store(struct params *p, struct pim_safetensors *st)
 static int load_one(const struct params *p, const struct named *t, void *ctx)
 {
 	struct io *io = ctx;
-	const void *v;
+	const float *v;
 	int err;
 
-	if (t->optimizer && !pim_safetensors_find(io->in, t->name)) {
+	if (t->optimizer && !pim_safetensors_has(io->in, t->name)) {
 		for (uint64_t e = 0; !io->check && e < count(t); e++)
 			memset(io->base + element(p, t, e), 0, 4);
 		return 0;
 	}
-	err = pim_safetensors_require(io->in, t->name, PIM_F32, t->ndim, t->dim, &v);
+	err = pim_safetensors_f32(io->in, t->name, t->dim, t->ndim, &v);
 	if (err || io->check)
 		return err;
 	for (uint64_t e = 0; e < count(t); e++)
-		memcpy(io->base + element(p, t, e), (const float *)v + e, 4);
+		memcpy(io->base + element(p, t, e), &v[e], 4);
 	return 0;
 }
 

@@ -426,17 +426,17 @@ static int store(struct pim_trainer *tr, void *st)
 
 static int load(struct pim_trainer *tr, void *st)
 {
-	const void *step = NULL;
+	const int64_t *step = NULL;
 	int err = 0;
 
-	if (pim_safetensors_find(st, STEP_NAME))
-		err = pim_safetensors_require(st, STEP_NAME, PIM_I64, 0, NULL, &step);
-	if (!err && step && *(const int64_t *)step < 0)
-		err = pim_error(-EINVAL, "tensor " STEP_NAME " is %lld: a number of steps is not negative", (long long)*(const int64_t *)step);
+	if (pim_safetensors_has(st, STEP_NAME))
+		err = pim_safetensors_i64(st, STEP_NAME, NULL, 0, &step);
+	if (!err && step && *step < 0)
+		err = pim_error(-EINVAL, "tensor " STEP_NAME " is %lld: a number of steps is not negative", (long long)*step);
 	if (!err)
 		err = params_load(&tr->params, st);
 	if (!err)
-		tr->start = (step ? (uint64_t)*(const int64_t *)step : 0) - tr->submitted;
+		tr->start = (step ? (uint64_t)*step : 0) - tr->submitted;
 	return err;
 }
 
@@ -447,12 +447,14 @@ static int checksum(struct pim_trainer *tr, void *sum)
 
 PIM_API int pim_trainer_save(struct pim_trainer *tr, const char *path)
 {
-	struct pim_safetensors *st = pim_safetensors_new();
-	int err = st ? with_host(tr, store, st) : pim_error(-ENOMEM, "no memory for a checkpoint");
-	int64_t step = (int64_t)(tr->start + tr->submitted);
+	int64_t step = (int64_t)pim_trainer_steps(tr);
+	struct pim_safetensors *st = NULL;
+	int err = pim_safetensors_new(&st);
 
 	if (!err)
-		err = pim_safetensors_add(st, STEP_NAME, PIM_I64, 0, NULL, &step);
+		err = with_host(tr, store, st);
+	if (!err)
+		err = pim_safetensors_add_i64(st, STEP_NAME, NULL, 0, &step);
 	if (!err)
 		err = pim_safetensors_write(st, path);
 	pim_safetensors_free(st);
