@@ -26,7 +26,7 @@ PIM_LDFLAGS = $(LDFLAGS) $(if $(SAN),-fsanitize=$(SAN))
 CARD_SRC := $(wildcard tools/pim-emu/card*.c)
 EMU_SRC := $(filter-out $(CARD_SRC),$(wildcard tools/pim-emu/*.c))
 LIB_SRC := $(wildcard lib/*.c)
-ASM_SRC := lib/asm.c lib/error.c
+ASM_SRC := lib/asm.c lib/asm_isa.c lib/dis.c lib/error.c
 KERNELS := $(sort $(wildcard lib/kernels/*.pim))
 TEST_SRC := $(wildcard tests/unit/test_*.c)
 

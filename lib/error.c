@@ -7,6 +7,8 @@
 
 #include "error.h"
 
+#define PIM_API __attribute__((visibility("default")))
+
 static _Thread_local char message[1024];
 
 int pim_error(int err, const char *fmt, ...)
@@ -22,7 +24,7 @@ int pim_error(int err, const char *fmt, ...)
 	return err;
 }
 
-const char *pim_strerror(void)
+PIM_API const char *pim_strerror(void)
 {
 	return message[0] ? message : "no error";
 }
