@@ -11,14 +11,18 @@
 
 #include <pim/hw.h>
 
-/** struct pim_cardfile - a card, as its text file describes it (cardfile.c has the keys and their bounds) */
+#pragma GCC visibility push(default)
+
+/** struct pim_cardfile - a card, as its text file describes it (card_file.c has the keys and their bounds) */
 struct pim_cardfile {
 	char name[64];
-	uint32_t stacks, pcs, bank_groups, banks, banks_per_unit, rows, domains;
-	uint32_t window_mib;
+	uint32_t stacks, pcs, bank_groups, banks, banks_per_unit, rows, row_bytes, domains;
+	uint32_t window_mib; /* where the PIM memory begins; rings and registers are below it too */
 	uint32_t ring_entries, slots;
+	uint32_t crf_words, srf_words;
+	uint32_t program_limit; /* Mi unit instructions (columns) after which a program ends with PIM_HW_E_TIMEOUT */
 	/* timings in tCK */
-	uint32_t tck_ps, tccd_s, tccd_l, trcd, trp, tras, trfc, trefi, unit_tck;
+	uint32_t tck_ps, tccd_s, tccd_l, trcd, trp, tras, trfc, trefi, unit_tck, red_tck;
 	uint32_t enter_tck, leave_tck; /* mode switch to PIM, back to HOST */
 	/* modelled GPU */
 	uint32_t gpu_gflops, gpu_conv_percent, gpu_prefetch_kib, window_mbps;
@@ -45,5 +49,7 @@ int pim_card_create(const struct pim_cardfile *cf, void *bar, pim_card_notify *n
 void pim_card_doorbell(struct pim_card *card, unsigned int vector);
 /* Stops the engines after the job they are in. The BAR stays the caller's. */
 void pim_card_destroy(struct pim_card *card);
+
+#pragma GCC visibility pop
 
 #endif
