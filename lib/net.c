@@ -104,7 +104,8 @@ PIM_API int pim_net_input(struct pim_net *net, uint32_t c, uint32_t h, uint32_t 
 	return id;
 }
 
-PIM_API int pim_net_conv(struct pim_net *net, int in, const char *name, uint32_t out, uint32_t k, uint32_t stride, uint32_t pad, bool bias)
+PIM_API int pim_net_conv(struct pim_net *net, int in, const char *name, uint32_t out, uint32_t k, uint32_t stride, uint32_t pad,
+			 bool bias)
 {
 	struct layer *l;
 	int id = append(net, LAYER_CONV, name, in, -1);
@@ -113,10 +114,11 @@ PIM_API int pim_net_conv(struct pim_net *net, int in, const char *name, uint32_t
 		return id;
 	l = &net->layer[id];
 	if (!out || out > MAX_DIM || !k || k > MAX_DIM || !stride || stride > MAX_DIM || pad >= k)
-		return fail(net, -EINVAL, "conv %s: out %u, kernel %u, stride %u, pad %u (pad < kernel, all others at least 1)", name, out, k,
-			    stride, pad);
+		return fail(net, -EINVAL, "conv %s: out %u, kernel %u, stride %u, pad %u (pad < kernel, all others at least 1)",
+			    name, out, k, stride, pad);
 	if (l->h + 2 * pad < k || l->w + 2 * pad < k)
-		return fail(net, -EINVAL, "conv %s: kernel %u is larger than its input %ux%ux%u with pad %u", name, k, l->c, l->h, l->w, pad);
+		return fail(net, -EINVAL, "conv %s: kernel %u is larger than its input %ux%ux%u with pad %u", name, k, l->c, l->h,
+			    l->w, pad);
 	l->kh = l->kw = k;
 	l->stride = stride;
 	l->pad = pad;
@@ -164,8 +166,8 @@ static int pool(struct pim_net *net, enum layer_kind kind, int in, uint32_t kh, 
 		return id;
 	l = &net->layer[id];
 	if (!kh || !kw || l->h % kh || l->w % kw)
-		return fail(net, -EINVAL, "%s %ux%u after layer %d: its input %ux%ux%u is not made of whole windows", kind_name[kind], kh, kw,
-			    in, l->c, l->h, l->w);
+		return fail(net, -EINVAL, "%s %ux%u after layer %d: its input %ux%ux%u is not made of whole windows",
+			    kind_name[kind], kh, kw, in, l->c, l->h, l->w);
 	l->kh = kh;
 	l->kw = kw;
 	l->h /= kh;
@@ -217,8 +219,8 @@ PIM_API int pim_net_softmax_ce(struct pim_net *net, int in)
 	if (id < 0)
 		return id;
 	if (net->layer[id].h != 1 || net->layer[id].w != 1)
-		return fail(net, -EINVAL, "softmax_ce: its input is %ux%ux%u; it needs one score per class, c x 1 x 1", net->layer[id].c,
-			    net->layer[id].h, net->layer[id].w);
+		return fail(net, -EINVAL, "softmax_ce: its input is %ux%ux%u; it needs one score per class, c x 1 x 1",
+			    net->layer[id].c, net->layer[id].h, net->layer[id].w);
 	return id;
 }
 

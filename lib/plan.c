@@ -68,7 +68,8 @@ static int make_ops(struct plan *p)
 		if (done[i])
 			continue;
 		if (l->kind != LAYER_INPUT) {
-			*op = (struct op){ .kind = op_of[l->kind], .layer = i, .x = map_of[l->in[0]], .r = -1, .y = -1, .gx = -1, .gr = -1 };
+			*op = (struct op){
+				.kind = op_of[l->kind], .layer = i, .x = map_of[l->in[0]], .r = -1, .y = -1, .gx = -1, .gr = -1};
 			if (l->nin == 2)
 				op->r = map_of[l->in[1]];
 			if (l->kind == LAYER_BN && (next = only_user(net, i, LAYER_ADD)) >= 0) {
@@ -93,13 +94,13 @@ static int make_ops(struct plan *p)
 		}
 		if (l->kind == LAYER_SOFTMAX_CE)
 			break;
-		p->map[p->nmap] = (struct map){ .c = net->layer[last].c,
-						.h = net->layer[last].h,
-						.w = net->layer[last].w,
-						.blocks = (net->layer[last].c + 15) / 16,
-						.wh = 1,
-						.ww = 1,
-						.producer = l->kind == LAYER_INPUT ? -1 : p->nop - 1 };
+		p->map[p->nmap] = (struct map){.c = net->layer[last].c,
+					       .h = net->layer[last].h,
+					       .w = net->layer[last].w,
+					       .blocks = (net->layer[last].c + 15) / 16,
+					       .wh = 1,
+					       .ww = 1,
+					       .producer = l->kind == LAYER_INPUT ? -1 : p->nop - 1};
 		map_of[last] = p->nmap;
 		if (l->kind != LAYER_INPUT)
 			op->y = p->nmap;
@@ -149,7 +150,9 @@ static int choose_layouts(struct plan *p)
 			continue;
 		g = root(parent, op->x);
 		if (p->map[g].wh != 1 && (p->map[g].wh != l->kh || p->map[g].ww != l->kw))
-			err = pim_error(-ENOTSUP, "layer %d: two pools of different windows on maps that are added or normalised together", op->layer);
+			err = pim_error(-ENOTSUP,
+					"layer %d: two pools of different windows on maps that are added or normalised together",
+					op->layer);
 		p->map[g].wh = l->kh;
 		p->map[g].ww = l->kw;
 	}
@@ -174,7 +177,8 @@ static int take_grad(struct plan *p, const struct op *op, int m)
 	if (m == 0 && op->kind == OP_CONV)
 		return -1; /* nobody asks for the gradient of the input, and a convolution can leave it out */
 	if (p->map[m].ngrads == MAX_GRADS)
-		return pim_error(-ENOTSUP, "layer %d: more than %d layers use its output", p->op[p->map[m].producer].layer, MAX_GRADS);
+		return pim_error(-ENOTSUP, "layer %d: more than %d layers use its output", p->op[p->map[m].producer].layer,
+				 MAX_GRADS);
 	return (int)p->map[m].ngrads++;
 }
 
@@ -212,7 +216,7 @@ int plan_create(struct plan *p, const struct pim_net *net, const struct pim_info
 {
 	int err = pim_net_check(net);
 
-	*p = (struct plan){ .net = net, .info = *info, .n = n, .train = train };
+	*p = (struct plan){.net = net, .info = *info, .n = n, .train = train};
 	if (!err && (!n || n > 65536))
 		err = pim_error(-EINVAL, "batch %u: must be 1..65536", n);
 	if (!err)
@@ -222,8 +226,10 @@ int plan_create(struct plan *p, const struct pim_net *net, const struct pim_info
 	if (!err)
 		err = place_maps(p);
 	if (!err && p->bytes > info->domain_bytes)
-		err = pim_error(-ENOSPC, "the feature maps of batch %u need %llu MiB, card \"%s\" has %llu MiB per domain: take a smaller batch", n,
-				(unsigned long long)(p->bytes >> 20), info->name, (unsigned long long)(info->domain_bytes >> 20));
+		err = pim_error(
+			-ENOSPC,
+			"the feature maps of batch %u need %llu MiB, card \"%s\" has %llu MiB per domain: take a smaller batch", n,
+			(unsigned long long)(p->bytes >> 20), info->name, (unsigned long long)(info->domain_bytes >> 20));
 	if (err)
 		plan_destroy(p);
 	return err;
@@ -233,5 +239,5 @@ void plan_destroy(struct plan *p)
 {
 	free(p->map);
 	free(p->op);
-	*p = (struct plan){ 0 };
+	*p = (struct plan){0};
 }

@@ -25,6 +25,7 @@ struct builder {
 	int *w, *g, *v, *state; /* of a layer */
 	int input, label, out;
 	struct task *t; /* the one being made */
+	const struct pim_kernel *k; /* its program */
 	int err;
 };
 
@@ -94,27 +95,27 @@ static struct task *new_task(struct builder *b, enum pim_engine engine, uint32_t
 	} else {
 		b->t = &s->task[s->ntasks++];
 	}
-	*b->t = (struct task){ .engine = engine, .op = op, .layer = layer, .what = what, .lr_param = -1 };
+	*b->t = (struct task){.engine = engine, .op = op, .layer = layer, .what = what, .lr_param = -1};
 	return b->t;
 }
 
 static uint32_t bind(struct builder *b, enum step_buffer buf, uint64_t off, uint64_t bytes, uint32_t access)
 {
-	b->t->bind[b->t->nbind] = (struct task_binding){ .buf = buf, .off = off, .bytes = bytes, .access = access };
+	b->t->bind[b->t->nbind] = (struct task_binding){.buf = buf, .off = off, .bytes = bytes, .access = access};
 	return b->t->nbind++;
 }
 
 static struct pim_hw_fmap fmap_at(struct builder *b, const struct map *m, enum step_buffer buf, uint64_t off, uint32_t access)
 {
-	return (struct pim_hw_fmap){ .binding = bind(b, buf, off, m->block_bytes * m->blocks, access),
-				     .n = b->s->plan.n,
-				     .c = m->c,
-				     .h = m->h,
-				     .w = m->w,
-				     .wh = m->wh,
-				     .ww = m->ww,
-				     .block_bytes = m->block_bytes,
-				     .plane_bytes = m->plane_bytes };
+	return (struct pim_hw_fmap){.binding = bind(b, buf, off, m->block_bytes * m->blocks, access),
+				    .n = b->s->plan.n,
+				    .c = m->c,
+				    .h = m->h,
+				    .w = m->w,
+				    .wh = m->wh,
+				    .ww = m->ww,
+				    .block_bytes = m->block_bytes,
+				    .plane_bytes = m->plane_bytes};
 }
 
 static struct pim_hw_fmap fmap(struct builder *b, const struct map *m, uint64_t off, uint32_t access)
@@ -129,6 +130,7 @@ static void program(struct builder *b, const char *name, int layer, const struct
 	struct task *t = new_task(b, PIM_PIM, PIM_HW_OP_PROGRAM, layer, name);
 	struct pim_hw_program *p = &t->payload.program;
 
+	b->k = k;
 	if (!k) {
 		b->err = pim_error(-ENOENT, "no PIM kernel \"%s\"", name);
 		return;
@@ -145,31 +147,41 @@ static void program(struct builder *b, const char *name, int layer, const struct
 	t->cost_ns = 200; /* fixed cost of a launch */
 }
 
+/* What the kernel's code does with the stream that comes next. */
+static uint32_t stream_access(const struct builder *b)
+{
+	return b->k ? b->k->access[b->t->payload.program.nstreams] : 0;
+}
+
 static void cost_of_bytes(struct builder *b, uint64_t bytes)
 {
 	b->t->cost_ns += bytes * 1000 / b->s->plan.info.pim_mbps;
 }
 
+static void add_stream(struct builder *b, uint32_t binding, uint64_t block_bytes, uint64_t plane_bytes)
+{
+	struct pim_hw_program *p = &b->t->payload.program;
+
+	p->stream[p->nstreams++] =
+		(struct pim_hw_stream){.binding = binding, .block_bytes = block_bytes, .plane_bytes = plane_bytes};
+}
+
 /* Stream over the program's blocks of a map: m is the map, off the place of its block 0. */
-static void stream(struct builder *b, const struct map *m, uint64_t off, uint32_t access)
+static void stream(struct builder *b, const struct map *m, uint64_t off)
 {
 	struct pim_hw_program *p = &b->t->payload.program;
 	uint64_t at = off + b->t->first / 16 * m->block_bytes, bytes = p->blocks * m->block_bytes;
 
-	p->stream[p->nstreams++] = (struct pim_hw_stream){ .binding = bind(b, BUF_MAPS, at, bytes, access),
-							   .block_bytes = m->block_bytes,
-							   .plane_bytes = m->wh * m->ww > 1 ? m->plane_bytes : 0 };
+	add_stream(b, bind(b, BUF_MAPS, at, bytes, stream_access(b)), m->block_bytes, m->wh * m->ww > 1 ? m->plane_bytes : 0);
 	cost_of_bytes(b, (uint64_t)p->blocks * m->wh * m->ww * m->pixels_bytes);
 }
 
 /* Stream of records, one per channel block, that only the base-die scalar unit touches. */
-static void records(struct builder *b, uint64_t off, uint64_t record, uint32_t access)
+static void records(struct builder *b, uint64_t off, uint64_t record)
 {
-	struct pim_hw_program *p = &b->t->payload.program;
+	uint32_t blocks = b->t->payload.program.blocks;
 
-	p->stream[p->nstreams++] = (struct pim_hw_stream){
-		.binding = bind(b, BUF_PARAMS, off + b->t->first / 16 * record, p->blocks * record, access), .block_bytes = record
-	};
+	add_stream(b, bind(b, BUF_PARAMS, off + b->t->first / 16 * record, blocks * record, stream_access(b)), record, 0);
 }
 
 static void param(struct builder *b, int i, double v)
@@ -190,8 +202,8 @@ static uint32_t tile_blocks(const struct builder *b, const struct map *m)
 	return (uint32_t)n;
 }
 
-#define for_tiles(b, m, first, n)                                                                                              \
-	for (uint32_t first = 0, step_ = tile_blocks(b, m), n = step_ < (m)->blocks ? step_ : (m)->blocks; first < (m)->blocks; \
+#define for_tiles(b, m, first, n)                                                                                                  \
+	for (uint32_t first = 0, step_ = tile_blocks(b, m), n = step_ < (m)->blocks ? step_ : (m)->blocks; first < (m)->blocks;    \
 	     first += n, n = step_ < (m)->blocks - first ? step_ : (m)->blocks - first)
 
 /* -- forward ---------------------------------------------------------------------------------------------------------- */
@@ -206,7 +218,8 @@ static void conv_cost(struct builder *b, const struct map *x, const struct map *
 	b->t->cost_ns = 200 + (uint64_t)(c > m ? c : m);
 }
 
-static struct pim_hw_conv *conv_task(struct builder *b, uint32_t hwop, const struct op *op, const char *what, uint32_t first, uint32_t n)
+static struct pim_hw_conv *conv_task(struct builder *b, uint32_t hwop, const struct op *op, const char *what, uint32_t first,
+				     uint32_t n)
 {
 	const struct layer *l = &b->s->plan.net->layer[op->layer];
 	struct task *t = new_task(b, PIM_HOST, hwop, op->layer, what);
@@ -215,8 +228,14 @@ static struct pim_hw_conv *conv_task(struct builder *b, uint32_t hwop, const str
 	t->payload_bytes = sizeof(*c);
 	t->first = first * 16;
 	t->count = n * 16;
-	*c = (struct pim_hw_conv){ .kh = l->kh, .kw = l->kw, .sh = l->stride, .sw = l->stride, .ph = l->pad, .pw = l->pad,
-				   .first = first * 16, .count = n * 16 };
+	*c = (struct pim_hw_conv){.kh = l->kh,
+				  .kw = l->kw,
+				  .sh = l->stride,
+				  .sw = l->stride,
+				  .ph = l->pad,
+				  .pw = l->pad,
+				  .first = first * 16,
+				  .count = n * 16};
 	return c;
 }
 
@@ -237,7 +256,8 @@ static void conv_forward(struct builder *b, const struct op *op)
 	const struct map *x = &b->s->plan.map[op->x], *y = &b->s->plan.map[op->y];
 	const struct layer *l = &b->s->plan.net->layer[op->layer];
 
-	for_tiles(b, y, first, n) {
+	for_tiles(b, y, first, n)
+	{
 		struct pim_hw_conv *c = conv_task(b, PIM_HW_OP_CONV_FWD, op, "conv_fwd", first, n);
 
 		c->src = fmap(b, x, x->val, PIM_READ);
@@ -252,20 +272,22 @@ static void conv_forward(struct builder *b, const struct op *op)
 
 static void bn_forward(struct builder *b, const struct op *op)
 {
-	static const char *const name[2][3] = { { "bn_eval", "bn_relu_eval", "bn_add_relu_eval" }, { "bn_fwd", "bn_relu_fwd", "bn_add_relu_fwd" } };
+	static const char *const name[2][3] = {{"bn_eval", "bn_relu_eval", "bn_add_relu_eval"},
+					       {"bn_fwd", "bn_relu_fwd", "bn_add_relu_fwd"}};
 	const struct step *s = b->s;
 	const struct map *x = &s->plan.map[op->x], *y = &s->plan.map[op->y];
 	const struct slice *sl = &s->params->slice[op->layer];
 	double m = (double)s->plan.n * x->h * x->w, momentum = 0.1;
 
-	for_tiles(b, y, first, n) {
+	for_tiles(b, y, first, n)
+	{
 		program(b, name[s->plan.train][op->relu + (op->r >= 0)], op->layer, y, first, n);
-		stream(b, x, x->val, PIM_READ);
-		stream(b, y, y->val, PIM_WRITE);
-		records(b, s->params->w_off + sl->off, BN_PARAM_BYTES, PIM_READ);
-		records(b, sl->state_off, BN_STATE_BYTES, PIM_READ | (s->plan.train ? PIM_WRITE : 0));
+		stream(b, x, x->val);
+		stream(b, y, y->val);
+		records(b, s->params->w_off + sl->off, BN_PARAM_BYTES);
+		records(b, sl->state_off, BN_STATE_BYTES);
 		if (op->r >= 0) {
-			stream(b, y, s->plan.map[op->r].val, PIM_READ);
+			stream(b, y, s->plan.map[op->r].val);
 			reads(b, b->val[op->r] + (int)first, n);
 		}
 		param(b, 0, 1 / m);
@@ -284,13 +306,14 @@ static void bn_forward(struct builder *b, const struct op *op)
 static void elementwise(struct builder *b, const struct op *op, const char *name, const uint64_t off[], const int cell[], int nin,
 			const struct map *m, uint64_t out, int out_cell)
 {
-	for_tiles(b, m, first, n) {
+	for_tiles(b, m, first, n)
+	{
 		program(b, name, op->layer, m, first, n);
 		for (int i = 0; i < nin; i++) {
-			stream(b, m, off[i], PIM_READ);
+			stream(b, m, off[i]);
 			reads(b, cell[i] + (int)first, n);
 		}
-		stream(b, m, out, PIM_WRITE);
+		stream(b, m, out);
 		writes(b, out_cell + (int)first, n);
 	}
 }
@@ -306,8 +329,8 @@ static void add_forward(struct builder *b, const struct op *op)
 {
 	const struct map *x = &b->s->plan.map[op->x], *r = &b->s->plan.map[op->r], *y = &b->s->plan.map[op->y];
 
-	elementwise(b, op, op->relu ? "add_relu" : "add", (uint64_t[]){ x->val, r->val }, (int[]){ b->val[op->x], b->val[op->r] }, 2, y, y->val,
-		    b->val[op->y]);
+	elementwise(b, op, op->relu ? "add_relu" : "add", (uint64_t[]){x->val, r->val}, (int[]){b->val[op->x], b->val[op->r]}, 2, y,
+		    y->val, b->val[op->y]);
 }
 
 /* The planes of x, one value of y per plane position: the program loops over x's planes. */
@@ -321,10 +344,11 @@ static void pool_forward(struct builder *b, const struct op *op)
 {
 	const struct map *x = &b->s->plan.map[op->x], *y = &b->s->plan.map[op->y];
 
-	for_tiles(b, x, first, n) {
+	for_tiles(b, x, first, n)
+	{
 		pool_program(b, op->kind == OP_MAXPOOL ? "maxpool_fwd" : "avgpool_fwd", op, x, first, n);
-		stream(b, x, x->val, PIM_READ);
-		stream(b, y, y->val, PIM_WRITE);
+		stream(b, x, x->val);
+		stream(b, y, y->val);
 		reads(b, b->val[op->x] + (int)first, n);
 		writes(b, b->val[op->y] + (int)first, n);
 	}
@@ -360,8 +384,8 @@ static void merge(struct builder *b, const struct op *op, int map)
 	const struct map *m = &b->s->plan.map[map];
 
 	for (unsigned int g = 1; g < m->ngrads; g++)
-		elementwise(b, op, "add", (uint64_t[]){ m->grad[0], m->grad[g] }, (int[]){ b->grad[0][map], b->grad[g][map] }, 2, m, m->grad[0],
-			    b->grad[0][map]);
+		elementwise(b, op, "add", (uint64_t[]){m->grad[0], m->grad[g]}, (int[]){b->grad[0][map], b->grad[g][map]}, 2, m,
+			    m->grad[0], b->grad[0][map]);
 }
 
 static void conv_backward(struct builder *b, const struct op *op)
@@ -371,7 +395,8 @@ static void conv_backward(struct builder *b, const struct op *op)
 	const struct layer *l = &s->plan.net->layer[op->layer];
 
 	if (op->gx >= 0)
-		for_tiles(b, x, first, n) {
+		for_tiles(b, x, first, n)
+		{
 			struct pim_hw_conv *c = conv_task(b, PIM_HW_OP_CONV_BWD_DATA, op, "conv_bwd_data", first, n);
 
 			c->src = fmap(b, x, x->grad[op->gx], PIM_WRITE);
@@ -382,7 +407,8 @@ static void conv_backward(struct builder *b, const struct op *op)
 			reads(b, b->w[op->layer], 1);
 			writes(b, b->grad[op->gx][op->x] + (int)first, n);
 		}
-	for_tiles(b, y, first, n) {
+	for_tiles(b, y, first, n)
+	{
 		struct pim_hw_conv *c = conv_task(b, PIM_HW_OP_CONV_BWD_WEIGHTS, op, "conv_bwd_weights", first, n);
 
 		c->src = fmap(b, x, x->val, PIM_READ);
@@ -397,25 +423,26 @@ static void conv_backward(struct builder *b, const struct op *op)
 
 static void bn_backward(struct builder *b, const struct op *op)
 {
-	static const char *const name[3] = { "bn_bwd", "bn_relu_bwd", "bn_add_relu_bwd" };
+	static const char *const name[3] = {"bn_bwd", "bn_relu_bwd", "bn_add_relu_bwd"};
 	const struct step *s = b->s;
 	const struct map *x = &s->plan.map[op->x], *y = &s->plan.map[op->y];
 	const struct slice *sl = &s->params->slice[op->layer];
 
-	for_tiles(b, y, first, n) {
+	for_tiles(b, y, first, n)
+	{
 		program(b, name[op->relu + (op->r >= 0)], op->layer, y, first, n);
-		stream(b, x, x->val, PIM_READ);
-		stream(b, y, y->grad[0], PIM_READ);
-		stream(b, x, x->grad[op->gx], PIM_READ | PIM_WRITE);
-		records(b, s->params->w_off + sl->off, BN_PARAM_BYTES, PIM_READ);
-		records(b, s->params->g_off + sl->off, BN_PARAM_BYTES, PIM_WRITE);
-		records(b, sl->state_off, BN_STATE_BYTES, PIM_READ);
+		stream(b, x, x->val);
+		stream(b, y, y->grad[0]);
+		stream(b, x, x->grad[op->gx]);
+		records(b, s->params->w_off + sl->off, BN_PARAM_BYTES);
+		records(b, s->params->g_off + sl->off, BN_PARAM_BYTES);
+		records(b, sl->state_off, BN_STATE_BYTES);
 		if (op->relu) {
-			stream(b, y, y->val, PIM_READ);
+			stream(b, y, y->val);
 			reads(b, b->val[op->y] + (int)first, n);
 		}
 		if (op->r >= 0) {
-			stream(b, y, s->plan.map[op->r].grad[op->gr], PIM_READ | PIM_WRITE);
+			stream(b, y, s->plan.map[op->r].grad[op->gr]);
 			writes(b, b->grad[op->gr][op->r] + (int)first, n);
 		}
 		param(b, 0, 1.0 / ((double)s->plan.n * x->h * x->w));
@@ -433,8 +460,9 @@ static void pass_gradient(struct builder *b, const struct op *op, int m, int g)
 {
 	const struct map *x = &b->s->plan.map[m], *y = &b->s->plan.map[op->y];
 
-	elementwise(b, op, op->relu || op->kind == OP_RELU ? "relu_bwd" : "copy", (uint64_t[]){ y->grad[0], y->val },
-		    (int[]){ b->grad[0][op->y], b->val[op->y] }, op->relu || op->kind == OP_RELU ? 2 : 1, y, x->grad[g], b->grad[g][m]);
+	elementwise(b, op, op->relu || op->kind == OP_RELU ? "relu_bwd" : "copy", (uint64_t[]){y->grad[0], y->val},
+		    (int[]){b->grad[0][op->y], b->val[op->y]}, op->relu || op->kind == OP_RELU ? 2 : 1, y, x->grad[g],
+		    b->grad[g][m]);
 }
 
 static void relu_backward(struct builder *b, const struct op *op)
@@ -452,16 +480,17 @@ static void pool_backward(struct builder *b, const struct op *op)
 {
 	const struct map *x = &b->s->plan.map[op->x], *y = &b->s->plan.map[op->y];
 
-	for_tiles(b, x, first, n) {
+	for_tiles(b, x, first, n)
+	{
 		pool_program(b, op->kind == OP_MAXPOOL ? "maxpool_bwd" : "avgpool_bwd", op, x, first, n);
 		if (op->kind == OP_MAXPOOL) {
-			stream(b, x, x->val, PIM_READ);
-			stream(b, y, y->val, PIM_READ);
+			stream(b, x, x->val);
+			stream(b, y, y->val);
 			reads(b, b->val[op->x] + (int)first, n);
 			reads(b, b->val[op->y] + (int)first, n);
 		}
-		stream(b, y, y->grad[0], PIM_READ);
-		stream(b, x, x->grad[op->gx], PIM_WRITE);
+		stream(b, y, y->grad[0]);
+		stream(b, x, x->grad[op->gx]);
 		reads(b, b->grad[0][op->y] + (int)first, n);
 		writes(b, b->grad[op->gx][op->x] + (int)first, n);
 	}
@@ -471,18 +500,14 @@ static void pool_backward(struct builder *b, const struct op *op)
 static void update(struct builder *b, const struct group *gr)
 {
 	const struct step *s = b->s;
-	const uint64_t off[3] = { s->params->w_off, s->params->g_off, s->params->v_off };
-	struct map flat = { .wh = 1, .ww = 1, .pixels_bytes = gr->bytes };
-	struct pim_hw_program *p;
+	const uint64_t off[3] = {s->params->w_off, s->params->g_off, s->params->v_off};
+	struct map flat = {.wh = 1, .ww = 1, .pixels_bytes = gr->bytes};
+	uint64_t stripe = s->plan.info.stripe_bytes;
 
 	program(b, "sgd", gr->first, &flat, 0, 1);
-	p = &b->t->payload.program;
 	for (int i = 0; i < 3; i++)
-		p->stream[p->nstreams++] = (struct pim_hw_stream){
-			.binding = bind(b, BUF_PARAMS, off[i] + gr->off,
-					(gr->bytes + s->plan.info.stripe_bytes - 1) / s->plan.info.stripe_bytes * s->plan.info.stripe_bytes,
-					i == 1 ? PIM_READ : PIM_READ | PIM_WRITE)
-		};
+		add_stream(b, bind(b, BUF_PARAMS, off[i] + gr->off, (gr->bytes + stripe - 1) / stripe * stripe, stream_access(b)),
+			   0, 0);
 	cost_of_bytes(b, 5 * gr->bytes);
 	param(b, 0, b->opt->weight_decay);
 	param(b, 1, b->opt->momentum);
@@ -502,10 +527,13 @@ static const struct {
 	void (*forward)(struct builder *b, const struct op *op);
 	void (*backward)(struct builder *b, const struct op *op);
 } op_tasks[] = {
-	[OP_CONV] = { conv_forward, conv_backward },  [OP_BN] = { bn_forward, bn_backward },
-	[OP_RELU] = { relu_forward, relu_backward },  [OP_ADD] = { add_forward, add_backward },
-	[OP_MAXPOOL] = { pool_forward, pool_backward }, [OP_AVGPOOL] = { pool_forward, pool_backward },
-	[OP_LOSS] = { loss, NULL },
+	[OP_CONV] = {conv_forward, conv_backward},
+	[OP_BN] = {bn_forward, bn_backward},
+	[OP_RELU] = {relu_forward, relu_backward},
+	[OP_ADD] = {add_forward, add_backward},
+	[OP_MAXPOOL] = {pool_forward, pool_backward},
+	[OP_AVGPOOL] = {pool_forward, pool_backward},
+	[OP_LOSS] = {loss, NULL},
 };
 
 static void copy_input(struct builder *b)
@@ -525,7 +553,7 @@ static int make_cells(struct builder *b)
 {
 	struct step *s = b->s;
 	int n = 0, nl = s->plan.net->n, nm = s->plan.nmap;
-	int **layer[] = { &b->w, &b->g, &b->v, &b->state };
+	int **layer[] = {&b->w, &b->g, &b->v, &b->state};
 
 	for (int k = -1; k < MAX_GRADS; k++) {
 		int *first = calloc((size_t)nm, sizeof(int));
@@ -564,13 +592,13 @@ static uint64_t take(uint64_t *end, uint64_t bytes)
 	return off;
 }
 
-int step_build(struct step *s, const struct pim_net *net, const struct params *params, const struct pim_info *info, uint32_t n, bool train,
-	       const struct pim_train_options *opt)
+int step_build(struct step *s, const struct pim_net *net, const struct params *params, const struct pim_info *info, uint32_t n,
+	       bool train, const struct pim_train_options *opt)
 {
-	struct builder b = { .s = s, .opt = opt };
+	struct builder b = {.s = s, .opt = opt};
 	int err;
 
-	*s = (struct step){ .params = params, .mode = opt->mode };
+	*s = (struct step){.params = params, .mode = opt->mode};
 	err = plan_create(&s->plan, net, info, n, train);
 	if (err)
 		return err;
@@ -620,5 +648,5 @@ void step_destroy(struct step *s)
 	free(s->number);
 	free(s->wait);
 	plan_destroy(&s->plan);
-	*s = (struct step){ 0 };
+	*s = (struct step){0};
 }

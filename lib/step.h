@@ -70,8 +70,8 @@ struct step {
  * tile: output channels per tile, a multiple of 16; 0 lets the planner choose. Serial mode always takes whole layers. Options that the tasks
  * carry (momentum, weight decay) come from opt.
  */
-int step_build(struct step *s, const struct pim_net *net, const struct params *params, const struct pim_info *info, uint32_t n, bool train,
-	       const struct pim_train_options *opt);
+int step_build(struct step *s, const struct pim_net *net, const struct params *params, const struct pim_info *info, uint32_t n,
+	       bool train, const struct pim_train_options *opt);
 void step_destroy(struct step *s);
 
 int schedule(struct step *s);

@@ -69,22 +69,22 @@ static int to_card(struct pim_trainer *tr)
 
 static void job_of(const struct runner *r, const struct pim_trainer *tr, int k)
 {
-	struct pim_buffer *const buf[] = { r->maps, tr->params.buf, tr->code, r->slots };
+	struct pim_buffer *const buf[] = {r->maps, tr->params.buf, tr->code, r->slots};
 	const struct step *s = &r->step;
 	const struct task *t = &s->task[s->order[k]];
 	struct pim_job *j = &r->job[k];
 	char *payload = (char *)r->payload + (size_t)k * sizeof(t->payload);
 
 	memcpy(payload, &t->payload, sizeof(t->payload));
-	*j = (struct pim_job){ .engine = t->engine,
-			       .op = t->op,
-			       .nbindings = t->nbind + 1,
-			       .payload = payload,
-			       .payload_bytes = t->payload_bytes,
-			       .batch_engines = 3,
-			       .close = s->number[k] == s->njobs[t->engine],
-			       .timed = 1,
-			       .time_binding = t->nbind };
+	*j = (struct pim_job){.engine = t->engine,
+			      .op = t->op,
+			      .nbindings = t->nbind + 1,
+			      .payload = payload,
+			      .payload_bytes = t->payload_bytes,
+			      .batch_engines = 3,
+			      .close = s->number[k] == s->njobs[t->engine],
+			      .timed = 1,
+			      .time_binding = t->nbind};
 	/* The double thresholds of the usual 64-entry queues; 8 us of tenure keep the cost of a switch below 5 %. */
 	j->policy.kind = s->mode == PIM_SERIAL ? PIM_HW_POLICY_SERIAL : PIM_HW_POLICY_QUEUE;
 	j->policy.high = 56;
@@ -92,16 +92,16 @@ static void job_of(const struct runner *r, const struct pim_trainer *tr, int k)
 	j->policy.min_ns = 0;
 	j->policy.max_ns = 8000;
 	for (unsigned int i = 0; i < t->nbind; i++)
-		j->binding[i] = (struct pim_binding){ buf[t->bind[i].buf], t->bind[i].off, t->bind[i].bytes, t->bind[i].access };
-	j->binding[t->nbind] = (struct pim_binding){ r->slots, s->slot.timing + (uint64_t)k * sizeof(struct pim_hw_timing),
-						     sizeof(struct pim_hw_timing), PIM_WRITE };
+		j->binding[i] = (struct pim_binding){buf[t->bind[i].buf], t->bind[i].off, t->bind[i].bytes, t->bind[i].access};
+	j->binding[t->nbind] = (struct pim_binding){r->slots, s->slot.timing + (uint64_t)k * sizeof(struct pim_hw_timing),
+						    sizeof(struct pim_hw_timing), PIM_WRITE};
 }
 
 /* Queue the step on slot; lr is only read by training steps. */
 static int submit(struct pim_trainer *tr, struct runner *r, uint32_t slot, float lr)
 {
 	const struct step *s = &r->step;
-	uint64_t base[PIM_ENGINES] = { tr->seq[0], tr->seq[1] };
+	uint64_t base[PIM_ENGINES] = {tr->seq[0], tr->seq[1]};
 	float minus_lr = -lr;
 	int err;
 
@@ -160,7 +160,7 @@ static struct pim_step_result read_slot(const struct runner *r, uint32_t slot)
 	const struct step *s = &r->step;
 	const char *base = r->slot_base + slot * s->slot.bytes;
 	const struct pim_hw_timing *time = (const void *)(base + s->slot.timing);
-	struct pim_step_result res = { 0 };
+	struct pim_step_result res = {0};
 	uint64_t begin = UINT64_MAX, end = 0;
 
 	memcpy(&res.loss, base + s->slot.out, 4);
@@ -207,7 +207,7 @@ static void runner_destroy(struct runner *r)
 	free(r->job);
 	free(r->payload);
 	step_destroy(&r->step);
-	*r = (struct runner){ 0 };
+	*r = (struct runner){0};
 }
 
 static int runner_create(struct runner *r, struct pim_trainer *tr, uint32_t n, bool train, uint32_t slots)
@@ -251,7 +251,8 @@ static int upload_code(struct pim_trainer *tr)
 	return err;
 }
 
-PIM_API int pim_trainer_create(struct pim_device *dev, const struct pim_net *net, const struct pim_train_options *opt, struct pim_trainer **out)
+PIM_API int pim_trainer_create(struct pim_device *dev, const struct pim_net *net, const struct pim_train_options *opt,
+			       struct pim_trainer **out)
 {
 	struct pim_trainer *tr;
 	int err = pim_net_check(net);
@@ -262,7 +263,8 @@ PIM_API int pim_trainer_create(struct pim_device *dev, const struct pim_net *net
 	if (opt->sz != sizeof(*opt))
 		return pim_error(-EINVAL, "pim_train_options.sz is %zu, this library knows %zu", opt->sz, sizeof(*opt));
 	if ((opt->mode != PIM_SERIAL && opt->mode != PIM_PIPELINED) || opt->tile % 16 || opt->ahead > MAX_AHEAD)
-		return pim_error(-EINVAL, "mode %d, tile %u, ahead %u: mode is serial or pipelined, tile a multiple of 16, ahead at most %u",
+		return pim_error(-EINVAL,
+				 "mode %d, tile %u, ahead %u: mode is serial or pipelined, tile a multiple of 16, ahead at most %u",
 				 opt->mode, opt->tile, opt->ahead, MAX_AHEAD);
 	tr = calloc(1, sizeof(*tr));
 	if (!tr)
@@ -367,7 +369,8 @@ PIM_API int pim_trainer_result(struct pim_trainer *tr, struct pim_step_result *r
 	return 1;
 }
 
-PIM_API int pim_trainer_evaluate(struct pim_trainer *tr, const float *image, const uint32_t *label, uint32_t n, float *loss, uint32_t *correct)
+PIM_API int pim_trainer_evaluate(struct pim_trainer *tr, const float *image, const uint32_t *label, uint32_t n, float *loss,
+				 uint32_t *correct)
 {
 	uint64_t pixels = (uint64_t)tr->net->layer[0].c * tr->net->layer[0].h * tr->net->layer[0].w;
 	uint32_t batch = tr->opt.batch < n ? tr->opt.batch : n;

@@ -55,7 +55,8 @@ struct pim_trainer;
  * the network must outlive the trainer; one trainer per device. Errors: -EINVAL, -ENOTSUP (a network that cannot be planned), -ENOSPC (with
  * sizes), -EBUSY (domain held by another process) and those of the device.
  */
-int pim_trainer_create(struct pim_device *dev, const struct pim_net *net, const struct pim_train_options *opt, struct pim_trainer **tr);
+int pim_trainer_create(struct pim_device *dev, const struct pim_net *net, const struct pim_train_options *opt,
+		       struct pim_trainer **tr);
 void pim_trainer_destroy(struct pim_trainer *tr);
 
 /*
@@ -70,7 +71,8 @@ int pim_trainer_step(struct pim_trainer *tr, const float *image, const uint32_t 
 int pim_trainer_result(struct pim_trainer *tr, struct pim_step_result *res, int wait);
 
 /* Evaluation with running statistics over n images. Waits for steps in flight. */
-int pim_trainer_evaluate(struct pim_trainer *tr, const float *image, const uint32_t *label, uint32_t n, float *loss, uint32_t *correct);
+int pim_trainer_evaluate(struct pim_trainer *tr, const float *image, const uint32_t *label, uint32_t n, float *loss,
+			 uint32_t *correct);
 
 /*
  * Parameters, running statistics and momentum to and from a safetensors file: NAME.weight, NAME.bias, NAME.running_mean,

@@ -31,7 +31,6 @@ struct options {
 
 /* What one training run showed. */
 struct outcome {
-	struct pim_step_result mean; /* modelled, per step */
 	double step_ns, host_ns, pim_ns, stall_ns, switch_ns, switches;
 	uint64_t steps, checksum;
 	uint32_t correct, ntest;
@@ -96,7 +95,8 @@ static int take_results(struct run *r, int wait)
 		account(r->o, &res);
 		r->o->loss = res.loss;
 		if (!isfinite(res.loss)) {
-			fprintf(stderr, "pim-train: the loss of step %llu is %f; take a smaller --lr (checkpoint %s is from before)\n",
+			fprintf(stderr,
+				"pim-train: the loss of step %llu is %f; take a smaller --lr (checkpoint %s is from before)\n",
 				(unsigned long long)(r->begin + r->o->steps), (double)res.loss, r->checkpoint);
 			return -1;
 		}
@@ -140,12 +140,18 @@ static int train(struct run *r, float *image, uint32_t *label, uint64_t total)
 	return 0;
 }
 
-static int run_mode(const struct options *opt, const struct pim_data *data, struct pim_device *dev, enum pim_mode mode, struct outcome *o)
+static int run_mode(const struct options *opt, const struct pim_data *data, struct pim_device *dev, enum pim_mode mode,
+		    struct outcome *o)
 {
 	const struct pim_data_info *di = pim_data_info(data);
-	struct pim_train_options to = { .sz = sizeof(to), .mode = mode, .batch = opt->batch, .tile = opt->tile, .seed = opt->seed,
-					.momentum = (float)opt->momentum, .weight_decay = (float)opt->weight_decay };
-	struct run r = { .opt = opt, .mode = mode == PIM_SERIAL ? "serial" : "pipelined", .data = data, .o = o };
+	struct pim_train_options to = {.sz = sizeof(to),
+				       .mode = mode,
+				       .batch = opt->batch,
+				       .tile = opt->tile,
+				       .seed = opt->seed,
+				       .momentum = (float)opt->momentum,
+				       .weight_decay = (float)opt->weight_decay};
+	struct run r = {.opt = opt, .mode = mode == PIM_SERIAL ? "serial" : "pipelined", .data = data, .o = o};
 	struct pim_net *net = pim_net_digits(opt->channels);
 	uint32_t *label = NULL;
 	float *image = NULL;
@@ -153,7 +159,7 @@ static int run_mode(const struct options *opt, const struct pim_data *data, stru
 	uint64_t total;
 	int rc = 1;
 
-	*o = (struct outcome){ 0 };
+	*o = (struct outcome){0};
 	snprintf(r.checkpoint, sizeof(r.checkpoint), "%s/digits-%s.safetensors", opt->out, r.mode);
 	image = calloc((size_t)opt->batch * di->c * di->h * di->w, sizeof(*image));
 	label = calloc(opt->batch, sizeof(*label));
@@ -161,7 +167,8 @@ static int run_mode(const struct options *opt, const struct pim_data *data, stru
 		fprintf(stderr, "pim-train: no memory for a batch of %u images\n", opt->batch);
 		goto out;
 	}
-	if (pim_data_split(data, 80, &r.ntrain, &r.ntest) || pim_batches_create(data, 0, r.ntrain, opt->batch, opt->seed, &r.batches)) {
+	if (pim_data_split(data, 80, &r.ntrain, &r.ntest) ||
+	    pim_batches_create(data, 0, r.ntrain, opt->batch, opt->seed, &r.batches)) {
 		fail(opt->data);
 		goto out;
 	}
@@ -181,7 +188,8 @@ static int run_mode(const struct options *opt, const struct pim_data *data, stru
 		rc = stop ? 128 + stop : 1;
 		goto out;
 	}
-	if (pim_trainer_evaluate(r.tr, pim_data_images(data, r.ntrain), pim_data_labels(data, r.ntrain), r.ntest, &o->test_loss, &o->correct) ||
+	if (pim_trainer_evaluate(r.tr, pim_data_images(data, r.ntrain), pim_data_labels(data, r.ntrain), r.ntest, &o->test_loss,
+				 &o->correct) ||
 	    pim_trainer_checksum(r.tr, &o->checksum)) {
 		progress_clear(&r.bar);
 		fail("evaluation");
@@ -207,12 +215,14 @@ static void print_json(const char *mode, const struct options *opt, const struct
 {
 	double n = o->steps ? (double)o->steps : 1;
 
-	printf("{\"net\":\"digits\",\"channels\":%u,\"batch\":%u,\"card\":\"%s\",\"mode\":\"%s\",\"steps\":%llu,\"train_loss\":%.6g,"
-	       "\"test_loss\":%.6g,\"test_accuracy\":%.6g,\"step_ns\":%.1f,\"host_ns\":%.1f,\"pim_ns\":%.1f,\"stall_ns\":%.1f,\"switch_ns\":%.1f,"
+	printf("{\"net\":\"digits\",\"channels\":%u,\"batch\":%u,\"card\":\"%s\",\"mode\":\"%s\",\"steps\":%llu,\"train_loss\":%."
+	       "6g,"
+	       "\"test_loss\":%.6g,\"test_accuracy\":%.6g,\"step_ns\":%.1f,\"host_ns\":%.1f,\"pim_ns\":%.1f,\"stall_ns\":%.1f,"
+	       "\"switch_ns\":%.1f,"
 	       "\"switches\":%.1f,\"weights\":\"%016llx\",\"wall_s\":%.3f}\n",
 	       opt->channels, opt->batch, info->name, mode, (unsigned long long)o->steps, (double)o->loss, (double)o->test_loss,
-	       o->ntest ? (double)o->correct / o->ntest : 0, o->step_ns / n, o->host_ns / n, o->pim_ns / n, o->stall_ns / n, o->switch_ns / n,
-	       o->switches / n, (unsigned long long)o->checksum, o->wall);
+	       o->ntest ? (double)o->correct / o->ntest : 0, o->step_ns / n, o->host_ns / n, o->pim_ns / n, o->stall_ns / n,
+	       o->switch_ns / n, o->switches / n, (unsigned long long)o->checksum, o->wall);
 }
 
 static void print_row(const char *mode, const struct outcome *o, const struct outcome *serial)
@@ -221,20 +231,22 @@ static void print_row(const char *mode, const struct outcome *o, const struct ou
 	/* Of the time that PIM works: how much of it the step does not take longer for than HOST's work alone and serial's rest. */
 	double hidden = serial->pim_ns > 0 ? (serial->step_ns - o->step_ns) / serial->pim_ns : 0;
 
-	printf("%-10s %12.2f %9.3fx %11.2f %11.2f %9.1f%% %11.2f %10.1f   %016llx\n", mode, o->step_ns / n / 1000, serial->step_ns / o->step_ns,
-	       o->host_ns / n / 1000, o->pim_ns / n / 1000, 100 * (hidden > 0 ? hidden : 0), (o->stall_ns + o->switch_ns) / n / 1000,
-	       o->switches / n, (unsigned long long)o->checksum);
+	printf("%-10s %12.2f %9.3fx %11.2f %11.2f %9.1f%% %11.2f %10.1f   %016llx\n", mode, o->step_ns / n / 1000,
+	       serial->step_ns / o->step_ns, o->host_ns / n / 1000, o->pim_ns / n / 1000, 100 * (hidden > 0 ? hidden : 0),
+	       (o->stall_ns + o->switch_ns) / n / 1000, o->switches / n, (unsigned long long)o->checksum);
 }
 
-static void print_table(const struct options *opt, const struct pim_info *info, const struct outcome *serial, const struct outcome *pipelined)
+static void print_table(const struct options *opt, const struct pim_info *info, const struct outcome *serial,
+			const struct outcome *pipelined)
 {
-	printf("\ncard \"%s\": digits network, %u channels, batch %u; modelled time per training step\n\n", info->name, opt->channels, opt->batch);
-	printf("%-10s %12s %10s %11s %11s %10s %11s %10s   %s\n", "mode", "step us", "speedup", "GPU us", "PIM us", "PIM hidden", "waiting us",
-	       "switches", "weights");
+	printf("\ncard \"%s\": digits network, %u channels, batch %u; modelled time per training step\n\n", info->name,
+	       opt->channels, opt->batch);
+	printf("%-10s %12s %10s %11s %11s %10s %11s %10s   %s\n", "mode", "step us", "speedup", "GPU us", "PIM us", "PIM hidden",
+	       "waiting us", "switches", "weights");
 	print_row("serial", serial, serial);
 	print_row("pipelined", pipelined, serial);
-	printf("\nwall time %.1f s and %.1f s, %.0f and %.0f steps/s\n", serial->wall, pipelined->wall, (double)serial->steps / serial->wall,
-	       (double)pipelined->steps / pipelined->wall);
+	printf("\nwall time %.1f s and %.1f s, %.0f and %.0f steps/s\n", serial->wall, pipelined->wall,
+	       (double)serial->steps / serial->wall, (double)pipelined->steps / pipelined->wall);
 }
 
 /* -- command line ----------------------------------------------------------------------------------------------------- */
@@ -242,24 +254,35 @@ static void print_table(const struct options *opt, const struct pim_info *info, 
 enum { OPT_PROGRESS = 256, OPT_TARGET, OPT_TIMEOUT, OPT_SEED, OPT_STEPS, OPT_RESUME, OPT_TILE, OPT_LR, OPT_MOMENTUM, OPT_DECAY };
 
 static const struct option long_options[] = {
-	{ "device", required_argument, NULL, 'd' },	    { "data", required_argument, NULL, 'i' },
-	{ "out", required_argument, NULL, 'o' },	    { "epochs", required_argument, NULL, 'e' },
-	{ "steps", required_argument, NULL, OPT_STEPS },    { "batch", required_argument, NULL, 'b' },
-	{ "channels", required_argument, NULL, 'c' },	    { "mode", required_argument, NULL, 'm' },
-	{ "compare", no_argument, NULL, 'C' },		    { "tile", required_argument, NULL, OPT_TILE },
-	{ "lr", required_argument, NULL, OPT_LR },	    { "momentum", required_argument, NULL, OPT_MOMENTUM },
-	{ "weight-decay", required_argument, NULL, OPT_DECAY }, { "seed", required_argument, NULL, OPT_SEED },
-	{ "resume", required_argument, NULL, OPT_RESUME },  { "target", required_argument, NULL, OPT_TARGET },
-	{ "timeout", required_argument, NULL, OPT_TIMEOUT }, { "progress", required_argument, NULL, OPT_PROGRESS },
-	{ "json", no_argument, NULL, 'j' },		    { "help", no_argument, NULL, 'h' },
-	{ 0 },
+	{"device", required_argument, NULL, 'd'},
+	{"data", required_argument, NULL, 'i'},
+	{"out", required_argument, NULL, 'o'},
+	{"epochs", required_argument, NULL, 'e'},
+	{"steps", required_argument, NULL, OPT_STEPS},
+	{"batch", required_argument, NULL, 'b'},
+	{"channels", required_argument, NULL, 'c'},
+	{"mode", required_argument, NULL, 'm'},
+	{"compare", no_argument, NULL, 'C'},
+	{"tile", required_argument, NULL, OPT_TILE},
+	{"lr", required_argument, NULL, OPT_LR},
+	{"momentum", required_argument, NULL, OPT_MOMENTUM},
+	{"weight-decay", required_argument, NULL, OPT_DECAY},
+	{"seed", required_argument, NULL, OPT_SEED},
+	{"resume", required_argument, NULL, OPT_RESUME},
+	{"target", required_argument, NULL, OPT_TARGET},
+	{"timeout", required_argument, NULL, OPT_TIMEOUT},
+	{"progress", required_argument, NULL, OPT_PROGRESS},
+	{"json", no_argument, NULL, 'j'},
+	{"help", no_argument, NULL, 'h'},
+	{0},
 };
 
 static void help(void)
 {
 	puts("usage: pim-train --data FILE [options]\n"
 	     "\n"
-	     "Train a residual CNN on handwritten digits: convolutions on the card's HOST engine, everything else as PIM programs.\n"
+	     "Train a residual CNN on handwritten digits: convolutions on the card's HOST engine, everything else as PIM "
+	     "programs.\n"
 	     "\n"
 	     "  --device SPEC        emu:CARDFILE (model in this process), drm (first PIM card) or drm:/dev/dri/renderDN [drm]\n"
 	     "  --data FILE          digits.csv or digits.csv.gz\n"
@@ -277,7 +300,8 @@ static void help(void)
 	     "  --progress HOW       bar, lines, none [bar on a terminal]\n"
 	     "  --json               results as one JSON line per run\n"
 	     "\n"
-	     "Exit status: 0 trained (and, with --compare, the same weights); 1 failed; 2 wrong command line; 130 stopped by Ctrl-C, checkpoint saved.");
+	     "Exit status: 0 trained (and, with --compare, the same weights); 1 failed; 2 wrong command line; 130 stopped by "
+	     "Ctrl-C, checkpoint saved.");
 }
 
 static int usage(const char *what, const char *arg)
@@ -304,17 +328,17 @@ static int parse(int argc, char **argv, struct options *opt)
 		bool whole;
 		const char *range;
 	} num[] = {
-		{ 'e', 1, 1e6, true, "--epochs takes 1..1000000" },
-		{ OPT_STEPS, 1, 1e9, true, "--steps takes 1..1000000000" },
-		{ 'b', 1, 4096, true, "--batch takes 1..4096" },
-		{ 'c', 1, 2048, true, "--channels takes 1..2048" },
-		{ OPT_TILE, 16, 4096, true, "--tile takes a multiple of 16" },
-		{ OPT_LR, 0, 1e3, false, "--lr takes 0..1000" },
-		{ OPT_MOMENTUM, 0, 1, false, "--momentum takes 0..1" },
-		{ OPT_DECAY, 0, 1, false, "--weight-decay takes 0..1" },
-		{ OPT_SEED, 0, 9e15, true, "--seed takes a whole number, not negative" },
-		{ OPT_TARGET, 0, 100, false, "--target takes 0..100 percent" },
-		{ OPT_TIMEOUT, 1, 1e5, true, "--timeout takes 1..100000 seconds" },
+		{'e', 1, 1e6, true, "--epochs takes 1..1000000"},
+		{OPT_STEPS, 1, 1e9, true, "--steps takes 1..1000000000"},
+		{'b', 1, 4096, true, "--batch takes 1..4096"},
+		{'c', 1, 2048, true, "--channels takes 1..2048"},
+		{OPT_TILE, 16, 4096, true, "--tile takes a multiple of 16"},
+		{OPT_LR, 0, 1e3, false, "--lr takes 0..1000"},
+		{OPT_MOMENTUM, 0, 1, false, "--momentum takes 0..1"},
+		{OPT_DECAY, 0, 1, false, "--weight-decay takes 0..1"},
+		{OPT_SEED, 0, 9e15, true, "--seed takes a whole number, not negative"},
+		{OPT_TARGET, 0, 100, false, "--target takes 0..100 percent"},
+		{OPT_TIMEOUT, 1, 1e5, true, "--timeout takes 1..100000 seconds"},
 	};
 	int c;
 
@@ -326,32 +350,72 @@ static int parse(int argc, char **argv, struct options *opt)
 			if (c == num[i].c && !number(optarg, num[i].min, num[i].max, num[i].whole, &v))
 				return usage(num[i].range, optarg);
 		switch (c) {
-		case 'd': opt->device = optarg; break;
-		case 'i': opt->data = optarg; break;
-		case 'o': opt->out = optarg; break;
-		case 'e': opt->epochs = (uint32_t)v; break;
-		case OPT_STEPS: opt->steps = (uint64_t)v; break;
-		case 'b': opt->batch = (uint32_t)v; break;
-		case 'c': opt->channels = (uint32_t)v; break;
-		case OPT_TILE: opt->tile = (uint32_t)v; break;
-		case OPT_LR: opt->lr = v; break;
-		case OPT_MOMENTUM: opt->momentum = v; break;
-		case OPT_DECAY: opt->weight_decay = v; break;
-		case OPT_SEED: opt->seed = (uint64_t)v; break;
-		case OPT_TARGET: opt->target = v; break;
-		case OPT_TIMEOUT: opt->timeout = (int)v; break;
-		case OPT_RESUME: opt->resume = optarg; break;
-		case OPT_PROGRESS: opt->progress = optarg; break;
-		case 'C': opt->compare = true; break;
-		case 'j': opt->json = true; break;
+		case 'd':
+			opt->device = optarg;
+			break;
+		case 'i':
+			opt->data = optarg;
+			break;
+		case 'o':
+			opt->out = optarg;
+			break;
+		case 'e':
+			opt->epochs = (uint32_t)v;
+			break;
+		case OPT_STEPS:
+			opt->steps = (uint64_t)v;
+			break;
+		case 'b':
+			opt->batch = (uint32_t)v;
+			break;
+		case 'c':
+			opt->channels = (uint32_t)v;
+			break;
+		case OPT_TILE:
+			opt->tile = (uint32_t)v;
+			break;
+		case OPT_LR:
+			opt->lr = v;
+			break;
+		case OPT_MOMENTUM:
+			opt->momentum = v;
+			break;
+		case OPT_DECAY:
+			opt->weight_decay = v;
+			break;
+		case OPT_SEED:
+			opt->seed = (uint64_t)v;
+			break;
+		case OPT_TARGET:
+			opt->target = v;
+			break;
+		case OPT_TIMEOUT:
+			opt->timeout = (int)v;
+			break;
+		case OPT_RESUME:
+			opt->resume = optarg;
+			break;
+		case OPT_PROGRESS:
+			opt->progress = optarg;
+			break;
+		case 'C':
+			opt->compare = true;
+			break;
+		case 'j':
+			opt->json = true;
+			break;
 		case 'm':
 			if (strcmp(optarg, "serial") && strcmp(optarg, "pipelined"))
 				return usage("--mode is serial or pipelined", optarg);
 			opt->serial = !strcmp(optarg, "serial");
 			break;
-		case 'h': help(); return -1;
-		case ':': return usage("an option needs a value", argv[optind - 1]);
-		default: return usage("unknown option", argv[optind - 1]);
+		case 'h':
+			help();
+			return -1;
+		case ':':
+			return usage("an option needs a value", argv[optind - 1]);
+		default:
+			return usage("unknown option", argv[optind - 1]);
 		}
 	}
 	if (optind < argc)
@@ -385,22 +449,32 @@ static int check_target(const struct options *opt, const char *mode, const struc
 	double percent = o->ntest ? 100.0 * o->correct / o->ntest : 0;
 
 	if (!opt->json)
-		printf("%s: test accuracy %.2f %% (%u of %u), test loss %.4f\n", mode, percent, o->correct, o->ntest, (double)o->test_loss);
+		printf("%s: test accuracy %.2f %% (%u of %u), test loss %.4f\n", mode, percent, o->correct, o->ntest,
+		       (double)o->test_loss);
 	if (percent >= opt->target)
 		return 0;
-	fprintf(stderr, "pim-train: %s: test accuracy %.2f %% is below --target %g; train longer (--epochs)\n", mode, percent, opt->target);
+	fprintf(stderr, "pim-train: %s: test accuracy %.2f %% is below --target %g; train longer (--epochs)\n", mode, percent,
+		opt->target);
 	return 1;
 }
 
 int main(int argc, char **argv)
 {
-	struct options opt = { .device = "drm", .out = ".", .epochs = 10, .batch = 64, .channels = 32, .lr = 0.1, .momentum = 0.9,
-			       .weight_decay = 1e-4, .seed = 1, .timeout = 60 };
-	struct sigaction sa = { .sa_handler = on_signal };
-	struct outcome o[2] = { 0 };
+	struct options opt = {.device = "drm",
+			      .out = ".",
+			      .epochs = 10,
+			      .batch = 64,
+			      .channels = 32,
+			      .lr = 0.1,
+			      .momentum = 0.9,
+			      .weight_decay = 1e-4,
+			      .seed = 1,
+			      .timeout = 60};
+	struct sigaction sa = {.sa_handler = on_signal};
+	struct outcome o[2] = {0};
 	struct pim_device *dev = NULL;
 	struct pim_data *data = NULL;
-	const char *name[2] = { "serial", "pipelined" };
+	const char *name[2] = {"serial", "pipelined"};
 	int rc = parse(argc, argv, &opt);
 
 	if (rc)

@@ -10,7 +10,7 @@
 #define WIDTH 30
 #define REDRAW_S 0.1
 
-static const char *const style_name[] = { [PROGRESS_NONE] = "none", [PROGRESS_LINES] = "lines", [PROGRESS_BAR] = "bar" };
+static const char *const style_name[] = {[PROGRESS_NONE] = "none", [PROGRESS_LINES] = "lines", [PROGRESS_BAR] = "bar"};
 
 static double now(void)
 {
@@ -30,8 +30,11 @@ bool progress_known(const char *how)
 
 void progress_begin(struct progress *p, const char *how, const char *name, uint64_t total, uint64_t per_epoch)
 {
-	*p = (struct progress){ .name = name, .total = total, .per_epoch = per_epoch, .begin = now(),
-				.style = isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_LINES };
+	*p = (struct progress){.name = name,
+			       .total = total,
+			       .per_epoch = per_epoch,
+			       .begin = now(),
+			       .style = isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_LINES};
 	for (int i = PROGRESS_NONE; how && i <= PROGRESS_BAR; i++)
 		if (!strcmp(how, style_name[i]))
 			p->style = (enum progress_style)i;
@@ -45,13 +48,15 @@ static void draw(struct progress *p)
 	double n = p->in_epoch ? (double)p->in_epoch : 1;
 
 	if (p->style == PROGRESS_BAR)
-		fprintf(stderr, "\r%-9s [%.*s%*s] epoch %llu/%llu  loss %.4f  accuracy %5.1f %%  %.0f steps/s  ETA %.0f s \033[K", p->name, full,
-			"##############################", WIDTH - full, "", (unsigned long long)epoch, (unsigned long long)epochs, p->loss / n,
-			100 * p->accuracy / n, elapsed > 0 ? (double)p->done / elapsed : 0, eta);
+		fprintf(stderr, "\r%-9s [%.*s%*s] epoch %llu/%llu  loss %.4f  accuracy %5.1f %%  %.0f steps/s  ETA %.0f s \033[K",
+			p->name, full, "##############################", WIDTH - full, "", (unsigned long long)epoch,
+			(unsigned long long)epochs, p->loss / n, 100 * p->accuracy / n, elapsed > 0 ? (double)p->done / elapsed : 0,
+			eta);
 	else
 		fprintf(stderr, "%s: epoch %llu/%llu step %llu/%llu loss %.4f accuracy %.1f %% %.0f steps/s ETA %.0f s\n", p->name,
-			(unsigned long long)epoch, (unsigned long long)epochs, (unsigned long long)p->done, (unsigned long long)p->total,
-			p->loss / n, 100 * p->accuracy / n, elapsed > 0 ? (double)p->done / elapsed : 0, eta);
+			(unsigned long long)epoch, (unsigned long long)epochs, (unsigned long long)p->done,
+			(unsigned long long)p->total, p->loss / n, 100 * p->accuracy / n,
+			elapsed > 0 ? (double)p->done / elapsed : 0, eta);
 	p->on_line = p->style == PROGRESS_BAR;
 	p->drawn = now();
 }
