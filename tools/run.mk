@@ -8,5 +8,6 @@ $(BUILD)/pim-init: tools/pim-vm/init.c
 
 tools: $(BUILD)/pim-init
 
+include kernel/module.mk
+
 deps:
-module:

@@ -268,6 +268,7 @@ static void enter_root(void)
 	mount_or_fail(".", "/", NULL, MS_MOVE, NULL);
 	if (chroot(".") || chdir("/"))
 		fail("cannot enter the host's files: %s", strerror(errno));
+	sethostname("pim-vm", 6);
 	mkdir("/dev/pts", 0755);
 	mkdir("/dev/shm", 01777);
 	mount("devpts", "/dev/pts", "devpts", 0, "mode=0620,ptmxmode=0666");

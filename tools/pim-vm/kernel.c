@@ -258,12 +258,37 @@ static int newest(const char *dir, char *out, size_t len)
 	return found;
 }
 
+/* The kernel a driver was made for is the one to boot with it. */
+static int matching(const struct vm_options *opt, const struct vm_places *at, struct vm_kernel *k)
+{
+	static const char *const dirs[] = { "guest/boot", "next/boot" };
+	char release[128], depends[512], path[PATH_MAX + 256];
+	size_t i;
+	int ret = vm_module_info(opt->module, release, sizeof(release), depends, sizeof(depends));
+
+	if (ret)
+		return ret;
+	for (i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
+		snprintf(path, sizeof(path), "%s/%s/vmlinuz-%s", at->cache, dirs[i], release);
+		if (!access(path, R_OK))
+			return open_kernel(path, at, k);
+	}
+	snprintf(path, sizeof(path), "/boot/vmlinuz-%s", release);
+	if (!access(path, R_OK))
+		return open_kernel(path, at, k);
+	vm_say("no image of kernel %s, for which %s was made, in %s/guest nor in /boot: run \"make deps\", or give --kernel FILE", release,
+	       opt->module, at->cache);
+	return -ENOENT;
+}
+
 int vm_kernel_find(const struct vm_options *opt, const struct vm_places *at, struct vm_kernel *k)
 {
 	char dir[PATH_MAX + 32], path[PATH_MAX];
 
 	if (opt->kernel)
 		return open_kernel(opt->kernel, at, k);
+	if (opt->module)
+		return matching(opt, at, k);
 	snprintf(dir, sizeof(dir), "%s/guest/boot", at->cache);
 	if (!newest(dir, path, sizeof(path)) || !newest("/boot", path, sizeof(path)))
 		return open_kernel(path, at, k);

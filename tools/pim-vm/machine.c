@@ -23,8 +23,7 @@
 #define MAX_ARGS 96
 #define PROBE_SECONDS 6
 
-/* FACTS of the hardware that QEMU emulates: see the comments at each. */
-#define IVSHMEM_VECTORS "3"
+#define IVSHMEM_VECTORS "3" /* PIM_HW_VECTORS, as text */
 
 struct args {
 	char *v[MAX_ARGS];
@@ -247,10 +246,19 @@ static void end(pid_t *pid)
 
 void vm_machine_stop(struct vm_machine *m)
 {
+	const struct timespec tick = { .tv_nsec = 5000000 };
 	unsigned int i;
 
 	end(&m->qemu);
-	/* The emulator's own child dies with it. */
+	/* It ends by itself now, and can still take its own child with it. */
+	for (i = 0; m->emu > 0 && i < 200; i++) {
+		if (!i)
+			kill(m->emu, SIGTERM);
+		if (waitpid(m->emu, NULL, WNOHANG) == m->emu)
+			m->emu = 0;
+		else
+			nanosleep(&tick, NULL);
+	}
 	end(&m->emu);
 	for (i = 0; i < VM_PORTS; i++)
 		if (m->port[i] >= 0)
