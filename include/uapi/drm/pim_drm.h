@@ -87,7 +87,7 @@ struct drm_pim_get_param {
 /**
  * struct drm_pim_gem_create - DRM_IOCTL_PIM_GEM_CREATE: card memory, cleared, contiguous, stripe-aligned
  *
- * Errors: EINVAL size zero, flags, domain; ENOSPC the domain (or the window) has no free run of that size; ENOMEM.
+ * Errors: EINVAL size zero, flags, domain; ENOSPC the domain (or the window) has no free run of that size; ENOMEM; EIO card lost.
  */
 struct drm_pim_gem_create {
 	/** @size: Input: bytes. Output: bytes, rounded up to pages and stripes */
@@ -200,6 +200,7 @@ struct drm_pim_wait {
 #define DRM_PIM_JOB_MAX_WAITS 4
 #define DRM_PIM_JOB_MAX_PAYLOAD 512
 #define DRM_PIM_MAX_JOBS 4096
+#define DRM_PIM_MAX_SYNCS 1024
 
 /** struct drm_pim_job - one job; @op, @policy and the payload go to the card, which checks them */
 struct drm_pim_job {
@@ -259,9 +260,9 @@ struct drm_pim_submit {
 	__u32 flags;
 	/** @njobs: Input: 1..DRM_PIM_MAX_JOBS */
 	__u32 njobs;
-	/** @nin: Input */
+	/** @nin: Input: at most DRM_PIM_MAX_SYNCS */
 	__u32 nin;
-	/** @nout: Input */
+	/** @nout: Input: at most DRM_PIM_MAX_SYNCS */
 	__u32 nout;
 	/** @pad: must be zero */
 	__u32 pad;

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* One spelling of the interfaces that differ between kernels; pim_config.h says which kernel has which. */
+#ifndef PIM_COMPAT_H
+#define PIM_COMPAT_H
+
+#include <linux/mm.h>
+
+#include <drm/gpu_scheduler.h>
+
+#include "pim_config.h"
+
+#ifdef PIM_HAVE_DRIVER_DATE
+#define PIM_DRIVER_DATE(d) .date = d,
+#else
+#define PIM_DRIVER_DATE(d)
+#endif
+
+#ifndef PIM_HAVE_VM_FLAGS_SET
+static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags |= flags;
+}
+#endif
+
+/* The callback that names one more fence to wait for. */
+#ifdef PIM_HAVE_SCHED_PREPARE_JOB
+#define PIM_SCHED_DEPENDENCY prepare_job
+#else
+#define PIM_SCHED_DEPENDENCY dependency
+#endif
+
+/* No time-out of the scheduler's own: pim_reset.c watches the card as a whole. */
+static inline int pim_sched_init(struct drm_gpu_scheduler *sched, const struct drm_sched_backend_ops *ops, u32 limit, const char *name,
+				 struct device *dev)
+{
+#if defined(PIM_HAVE_SCHED_INIT_ARGS)
+	const struct drm_sched_init_args args = {
+		.ops = ops,
+#ifdef PIM_HAVE_SCHED_INIT_ARGS_RQS
+		.num_rqs = DRM_SCHED_PRIORITY_COUNT,
+#endif
+		.credit_limit = limit,
+		.timeout = MAX_SCHEDULE_TIMEOUT,
+		.name = name,
+		.dev = dev,
+	};
+
+	return drm_sched_init(sched, &args);
+#elif defined(PIM_HAVE_SCHED_INIT_11)
+	return drm_sched_init(sched, ops, NULL, DRM_SCHED_PRIORITY_COUNT, limit, 0, MAX_SCHEDULE_TIMEOUT, NULL, NULL, name, dev);
+#elif defined(PIM_HAVE_SCHED_INIT_9)
+	return drm_sched_init(sched, ops, limit, 0, MAX_SCHEDULE_TIMEOUT, NULL, NULL, name, dev);
+#else
+#error "this kernel's drm_sched_init() is not known: add a probe to kernel/probe.sh"
+#endif
+}
+
+static inline int pim_sched_job_init(struct drm_sched_job *job, struct drm_sched_entity *entity, void *owner, u64 client)
+{
+#if defined(PIM_HAVE_SCHED_JOB_CLIENT)
+	return drm_sched_job_init(job, entity, 1, owner, client);
+#elif defined(PIM_HAVE_SCHED_JOB_CREDITS)
+	return drm_sched_job_init(job, entity, 1, owner);
+#else
+	return drm_sched_job_init(job, entity, owner);
+#endif
+}
+
+#endif

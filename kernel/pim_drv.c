@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The map of the driver: its ioctls, its module parameters, probe and remove. */
+#include <linux/module.h>
+#include <linux/nospec.h>
+
+#include <drm/drm_ioctl.h>
+
+#include "pim_compat.h"
+#include "pim_drv.h"
+
+#define PIM_PCI_VENDOR 0x1af4
+#define PIM_PCI_DEVICE 0x1110 /* ivshmem: shared with other uses, so probe looks for the magic number */
+
+struct workqueue_struct *pim_wq;
+
+uint pim_job_timeout_ms = 10000;
+module_param_named(job_timeout_ms, pim_job_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(job_timeout_ms, "time without any job completing after which the card is reset, in ms");
+
+uint pim_reset_timeout_ms = 5000;
+module_param_named(reset_timeout_ms, pim_reset_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(reset_timeout_ms, "time within which the card must answer a reset, in ms");
+
+#define PIM_PARAM_FIELD(name, field) \
+	[DRM_PIM_PARAM_##name] = { offsetof(struct pim_hw_header, field), sizeof_field(struct pim_hw_header, field) }
+#define PIM_PARAM_NAME(i) [DRM_PIM_PARAM_NAME0 + (i)] = { offsetof(struct pim_hw_header, name) + 8 * (i), 8 }
+
+/* Parameters that are fields of the header. */
+static const struct {
+	u16 off;
+	u16 bytes;
+} pim_params[] = {
+	PIM_PARAM_FIELD(ABI_MAJOR, abi_major),
+	PIM_PARAM_FIELD(ABI_MINOR, abi_minor),
+	PIM_PARAM_FIELD(FEATURES, features),
+	PIM_PARAM_FIELD(DOMAINS, domains),
+	PIM_PARAM_FIELD(DOMAIN_BYTES, domain_bytes),
+	PIM_PARAM_FIELD(WINDOW_BYTES, window_bytes),
+	PIM_PARAM_FIELD(STRIPE_BYTES, stripe_bytes),
+	PIM_PARAM_FIELD(STACKS, stacks),
+	PIM_PARAM_FIELD(PCS, pcs),
+	PIM_PARAM_FIELD(BANK_GROUPS, bank_groups),
+	PIM_PARAM_FIELD(BANKS, banks),
+	PIM_PARAM_FIELD(BANKS_PER_UNIT, banks_per_unit),
+	PIM_PARAM_FIELD(ROWS, rows),
+	PIM_PARAM_FIELD(ROW_BYTES, row_bytes),
+	PIM_PARAM_FIELD(TCK_PS, tck_ps),
+	PIM_PARAM_FIELD(HOST_GFLOPS, host_gflops),
+	PIM_PARAM_FIELD(HOST_MBPS, host_mbps),
+	PIM_PARAM_FIELD(PIM_MBPS, pim_mbps),
+	PIM_PARAM_FIELD(WINDOW_MBPS, window_mbps),
+	PIM_PARAM_FIELD(CRF_WORDS, crf_words),
+	PIM_PARAM_FIELD(SRF_WORDS, srf_words),
+	PIM_PARAM_FIELD(RING_ENTRIES, ring_entries),
+	PIM_PARAM_NAME(0), PIM_PARAM_NAME(1), PIM_PARAM_NAME(2), PIM_PARAM_NAME(3),
+	PIM_PARAM_NAME(4), PIM_PARAM_NAME(5), PIM_PARAM_NAME(6), PIM_PARAM_NAME(7),
+};
+
+static int pim_get_param_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct pim_device *pim = to_pim(drm);
+	struct drm_pim_get_param *args = data;
+	u32 param = args->param;
+	int idx;
+
+	if (args->pad)
+		return -EINVAL;
+	args->value = 0;
+	switch (param) {
+	case DRM_PIM_PARAM_MAX_JOBS:
+		args->value = DRM_PIM_MAX_JOBS;
+		return 0;
+	case DRM_PIM_PARAM_NOW_NS:
+		if (!drm_dev_enter(drm, &idx))
+			return -ENODEV;
+		args->value = readq(pim->regs + PIM_HW_STATE_OFF + offsetof(struct pim_hw_state, now_ns));
+		drm_dev_exit(idx);
+		return 0;
+	}
+	if (param >= ARRAY_SIZE(pim_params))
+		return -EINVAL;
+	param = array_index_nospec(param, ARRAY_SIZE(pim_params));
+	if (!pim_params[param].bytes)
+		return -EINVAL;
+	memcpy(&args->value, (const char *)&pim->hw + pim_params[param].off, pim_params[param].bytes);
+	return 0;
+}
+
+static const struct drm_ioctl_desc pim_ioctls[] = {
+	DRM_IOCTL_DEF_DRV(PIM_GET_PARAM, pim_get_param_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_GEM_CREATE, pim_gem_create_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_GEM_MMAP, pim_gem_mmap_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_QUEUE_CREATE, pim_queue_create_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_QUEUE_DESTROY, pim_queue_destroy_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_SUBMIT, pim_submit_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_AUTHORITY, pim_auth_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_QUEUE_QUERY, pim_queue_query_ioctl, DRM_RENDER_ALLOW),
+};
+
+static int pim_open(struct drm_device *drm, struct drm_file *file)
+{
+	struct pim_device *pim = to_pim(drm);
+	struct pim_file *pf = kzalloc(sizeof(*pf), GFP_KERNEL);
+
+	if (!pf)
+		return -ENOMEM;
+	pf->pim = pim;
+	pf->id = atomic64_inc_return(&pim->file_ids);
+	mutex_init(&pf->lock);
+	xa_init_flags(&pf->queues, XA_FLAGS_ALLOC1);
+	file->driver_priv = pf;
+	return 0;
+}
+
+static void pim_postclose(struct drm_device *drm, struct drm_file *file)
+{
+	struct pim_file *pf = file->driver_priv;
+
+	/* Queues first: what they have in the rings runs on and keeps the claim's hand-over waiting, nothing new comes. */
+	pim_queue_close_all(pf);
+	pim_auth_close(pf->pim, pf->id);
+	xa_destroy(&pf->queues);
+	mutex_destroy(&pf->lock);
+	kfree(pf);
+}
+
+DEFINE_DRM_GEM_FOPS(pim_fops);
+
+static const struct drm_driver pim_driver = {
+	.driver_features = DRIVER_GEM | DRIVER_RENDER | DRIVER_SYNCOBJ | DRIVER_SYNCOBJ_TIMELINE,
+	.open = pim_open,
+	.postclose = pim_postclose,
+	.ioctls = pim_ioctls,
+	.num_ioctls = ARRAY_SIZE(pim_ioctls),
+	.fops = &pim_fops,
+#ifdef CONFIG_DEBUG_FS
+	.debugfs_init = pim_debugfs_init,
+#endif
+	.name = "pim",
+	.desc = "Memory that computes",
+	PIM_DRIVER_DATE("20261124")
+	.major = 1,
+	.minor = 0,
+};
+
+static int pim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct pim_device *pim = devm_drm_dev_alloc(&pdev->dev, &pim_driver, struct pim_device, drm);
+	int ret;
+
+	if (IS_ERR(pim))
+		return PTR_ERR(pim);
+	pim->pdev = pdev;
+	pci_set_drvdata(pdev, pim);
+
+	ret = pim_device_init(pim);
+	if (ret)
+		return ret;
+	pim_auth_init(pim);
+	ret = pim_reset_init(pim);
+	if (ret)
+		return ret;
+	xa_init_flags(&pim->queues, XA_FLAGS_ALLOC);
+	ret = pim_gem_init(pim);
+	if (ret)
+		return ret;
+	ret = pim_ring_init(pim);
+	if (ret)
+		return ret;
+	ret = pim_job_init(pim);
+	if (ret)
+		return ret;
+	ret = pim_reset_handshake(pim, pim_reset_timeout_ms);
+	if (ret) {
+		drm_err(&pim->drm, "the card does not answer a reset within %u ms: is the emulator running?\n", pim_reset_timeout_ms);
+		return ret;
+	}
+	ret = pim_irq_init(pim);
+	if (ret)
+		return ret;
+	ret = drm_dev_register(&pim->drm, 0);
+	if (ret)
+		return ret;
+	drm_info(&pim->drm, "%s: %u domains of %llu MiB, window of %llu MiB\n", pim->hw.name, pim->hw.domains,
+		 pim->hw.domain_bytes >> 20, pim->hw.window_bytes >> 20);
+	return 0;
+}
+
+static void pim_remove(struct pci_dev *pdev)
+{
+	struct pim_device *pim = pci_get_drvdata(pdev);
+
+	drm_dev_unplug(&pim->drm);
+	pim_reset_unplug(pim);
+}
+
+static const struct pci_device_id pim_pci_ids[] = {
+	{ PCI_DEVICE(PIM_PCI_VENDOR, PIM_PCI_DEVICE) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, pim_pci_ids);
+
+static struct pci_driver pim_pci_driver = {
+	.name = "pim",
+	.id_table = pim_pci_ids,
+	.probe = pim_probe,
+	.remove = pim_remove,
+};
+
+static int __init pim_init(void)
+{
+	int ret;
+
+	if (drm_firmware_drivers_only())
+		return -ENODEV;
+	ret = pim_job_module_init();
+	if (ret)
+		return ret;
+	pim_wq = alloc_workqueue("pim", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	if (!pim_wq) {
+		ret = -ENOMEM;
+		goto exit_job;
+	}
+	ret = pci_register_driver(&pim_pci_driver);
+	if (ret)
+		goto destroy_wq;
+	return 0;
+
+destroy_wq:
+	destroy_workqueue(pim_wq);
+exit_job:
+	pim_job_module_exit();
+	return ret;
+}
+
+static void __exit pim_exit(void)
+{
+	pci_unregister_driver(&pim_pci_driver);
+	destroy_workqueue(pim_wq); /* runs the last frees of jobs */
+	pim_job_module_exit();
+}
+
+module_init(pim_init);
+module_exit(pim_exit);
+
+MODULE_DESCRIPTION("DRM render-node driver for memory that computes");
+MODULE_AUTHOR("rt-pim");
+MODULE_LICENSE("GPL");

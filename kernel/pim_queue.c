@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Queues: jobs in order on each engine, two slots of the card, and the first failure. */
+#include "pim_drv.h"
+
+static void pim_queue_set_slots(struct pim_queue *queue, const u64 *value)
+{
+	struct pim_device *pim = queue->pim;
+	void __iomem *slot;
+	u32 e;
+
+	for (e = 0; e < PIM_HW_ENGINES; e++) {
+		slot = pim->regs + pim->hw.slots_off + (queue->slot + e) * sizeof(struct pim_hw_slot);
+		writeq(value[e], slot + offsetof(struct pim_hw_slot, value));
+		writel(0, slot + offsetof(struct pim_hw_slot, error));
+	}
+}
+
+static void pim_queue_release(struct kref *refs)
+{
+	struct pim_queue *queue = container_of(refs, struct pim_queue, refs);
+	struct pim_device *pim = queue->pim;
+
+	xa_erase(&pim->queues, queue->slot / PIM_HW_ENGINES);
+	dma_fence_put(queue->last);
+	mutex_destroy(&queue->lock);
+	kfree(queue);
+	drm_dev_put(&pim->drm);
+}
+
+void pim_queue_put(struct pim_queue *queue)
+{
+	kref_put(&queue->refs, pim_queue_release);
+}
+
+struct pim_queue *pim_queue_get(struct pim_file *pf, u32 id)
+{
+	struct pim_queue *queue;
+
+	xa_lock(&pf->queues);
+	queue = xa_load(&pf->queues, id);
+	if (queue)
+		kref_get(&queue->refs);
+	xa_unlock(&pf->queues);
+	return queue;
+}
+
+/* A job failed: no job after it may run. A cancelled job is a consequence, so any other status takes its place as the first failure. */
+void pim_queue_fail(struct pim_queue *queue, u32 engine, u64 seq, const struct pim_hw_done *done)
+{
+	struct drm_pim_queue_query *first = &queue->first;
+
+	spin_lock(&queue->state);
+	WRITE_ONCE(queue->stop, true);
+	if (!first->status || (first->status == PIM_HW_E_CANCELED && done->status != PIM_HW_E_CANCELED)) {
+		first->status = done->status;
+		first->engine = engine;
+		first->where = done->where;
+		first->unit = done->unit;
+		first->seq = seq;
+		first->address = done->address;
+	}
+	spin_unlock(&queue->state);
+}
+
+/* The reset zeroed the slots: queues that lost no job go on where they were. Legal in recovery. */
+void pim_queue_restore(struct pim_device *pim)
+{
+	struct pim_queue *queue;
+	unsigned long i;
+
+	xa_lock(&pim->queues);
+	xa_for_each(&pim->queues, i, queue)
+		pim_queue_set_slots(queue, queue->completed);
+	xa_unlock(&pim->queues);
+}
+
+/* Jobs in a ring run on; the others are cancelled. Stop comes first: after it no job of this queue is written to either ring. */
+static void pim_queue_close(struct pim_queue *queue)
+{
+	u32 e;
+
+	spin_lock(&queue->state);
+	WRITE_ONCE(queue->stop, true);
+	spin_unlock(&queue->state);
+	mutex_lock(&queue->lock);
+	queue->closed = true;
+	mutex_unlock(&queue->lock);
+	for (e = 0; e < PIM_HW_ENGINES; e++)
+		drm_sched_entity_fini(&queue->entity[e]);
+	pim_queue_put(queue);
+}
+
+void pim_queue_close_all(struct pim_file *pf)
+{
+	struct pim_queue *queue;
+	unsigned long id;
+
+	xa_for_each(&pf->queues, id, queue) {
+		xa_erase(&pf->queues, id);
+		pim_queue_close(queue);
+	}
+}
+
+int pim_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct pim_device *pim = to_pim(drm);
+	struct pim_file *pf = file->driver_priv;
+	struct drm_pim_queue_create *args = data;
+	struct drm_gpu_scheduler *sched;
+	static const u64 zero[PIM_HW_ENGINES];
+	struct pim_queue *queue;
+	u32 index, e;
+	int ret, idx;
+
+	if (args->flags)
+		return -EINVAL;
+	queue = kzalloc(sizeof(*queue), GFP_KERNEL);
+	if (!queue)
+		return -ENOMEM;
+	kref_init(&queue->refs);
+	queue->pim = pim;
+	queue->file = pf->id;
+	queue->batch_id = atomic_inc_return(&pim->batch_ids);
+	mutex_init(&queue->lock);
+	spin_lock_init(&queue->state);
+	for (e = 0; e < PIM_HW_ENGINES; e++) {
+		queue->context[e] = dma_fence_context_alloc(1);
+		sched = &pim->ring[e].sched;
+		ret = drm_sched_entity_init(&queue->entity[e], DRM_SCHED_PRIORITY_NORMAL, &sched, 1, NULL);
+		if (ret)
+			goto fini;
+	}
+
+	ret = xa_alloc(&pim->queues, &index, NULL, XA_LIMIT(0, pim->hw.nslots / PIM_HW_ENGINES - 1), GFP_KERNEL);
+	if (ret) {
+		ret = ret == -EBUSY ? -ENOSPC : ret;
+		goto fini;
+	}
+	queue->slot = index * PIM_HW_ENGINES;
+	if (!drm_dev_enter(drm, &idx)) {
+		ret = -ENODEV;
+		goto erase;
+	}
+	/* Against a reset, which either zeroes the slots before or finds the queue. */
+	down_read(&pim->reset_sem);
+	pim_queue_set_slots(queue, zero);
+	xa_store(&pim->queues, index, queue, GFP_NOWAIT); /* into the reserved entry: cannot fail */
+	up_read(&pim->reset_sem);
+	drm_dev_exit(idx);
+	drm_dev_get(drm);
+
+	ret = xa_alloc(&pf->queues, &args->queue, queue, xa_limit_32b, GFP_KERNEL);
+	if (ret) {
+		pim_queue_close(queue);
+		return ret;
+	}
+	return 0;
+
+erase:
+	xa_erase(&pim->queues, index);
+fini:
+	while (e--)
+		drm_sched_entity_fini(&queue->entity[e]);
+	mutex_destroy(&queue->lock);
+	kfree(queue);
+	return ret;
+}
+
+int pim_queue_destroy_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct pim_file *pf = file->driver_priv;
+	struct drm_pim_queue_destroy *args = data;
+	struct pim_queue *queue;
+
+	if (args->pad)
+		return -EINVAL;
+	queue = xa_erase(&pf->queues, args->queue);
+	if (!queue)
+		return -ENOENT;
+	pim_queue_close(queue);
+	return 0;
+}
+
+int pim_queue_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct pim_file *pf = file->driver_priv;
+	struct drm_pim_queue_query *args = data;
+	struct pim_queue *queue;
+	u32 id = args->queue, e;
+
+	if (args->pad)
+		return -EINVAL;
+	queue = pim_queue_get(pf, id);
+	if (!queue)
+		return -ENOENT;
+	spin_lock(&queue->state);
+	*args = queue->first;
+	for (e = 0; e < PIM_HW_ENGINES; e++) {
+		args->submitted[e] = READ_ONCE(queue->submitted[e]);
+		args->completed[e] = queue->completed[e];
+	}
+	spin_unlock(&queue->state);
+	args->queue = id;
+	pim_queue_put(queue);
+	return 0;
+}
