@@ -12,7 +12,8 @@ KMOD_ARGS ?=
 KMOD := $(BUILD)/kmod/$(KVER)
 KMOD_SRC := $(wildcard kernel/*.c kernel/*.h) kernel/Kbuild
 KMOD_HDR := include/pim/hw.h include/uapi/drm/pim_drm.h
-KMOD_MAKE = $(MAKE) --no-print-directory -s -C $(KDIR) M=$(abspath $(KMOD)) PIM_TOP=$(CURDIR) $(KMOD_ARGS)
+# No BTF: it would ask for pahole and the vmlinux of that kernel, and nothing reads it.
+KMOD_MAKE = $(MAKE) --no-print-directory -s -C $(KDIR) M=$(abspath $(KMOD)) CONFIG_DEBUG_INFO_BTF_MODULES= PIM_TOP=$(CURDIR) $(KMOD_ARGS)
 
 module: $(KMOD)/pim.ko
 	$(Q)if [ "$(KDIR)" = "$(KMOD_DEFAULT)" ]; then cmp -s $(KMOD)/pim.ko $(BUILD)/pim.ko || cp $(KMOD)/pim.ko $(BUILD)/pim.ko; fi
