@@ -1,0 +1,217 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# deps.sh [--test]: install what building and running needs, with apt, and only what is missing; --test: what the tests need, too.
+# Says in one line what and why. Asks only when someone sits at the terminal. Files that are no system packages (a guest kernel to boot, kernel
+# headers to build against, the data set) are unpacked below $PIM_CACHE and leave the system as it is.
+set -eu
+
+cache=${PIM_CACHE:-build/cache}
+tests=${1:-}
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive
+[ -z "$tests" ] || [ "$tests" = --test ] || { echo "usage: deps.sh [--test]" >&2; exit 2; }
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+log=$cache/deps.log
+
+# package:why
+packages='
+build-essential:compiler
+pkg-config:build
+libdrm-dev:driver_interface
+libnuma-dev:host_memory
+libdnnl-dev:convolutions
+libjson-c-dev:weight_files
+zlib1g-dev:data_files
+check:tests
+libsubunit-dev:tests
+linux-headers-amd64:driver
+qemu-system-x86:guest
+kmod:guest
+xz-utils:guest
+zstd:guest
+'
+test_packages='
+sparse:driver_checks
+'
+
+say() { echo "deps: $*"; }
+die() { echo "deps: $*" >&2; exit 1; }
+
+# Run as root: install packages, nothing else.
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif ! command -v sudo > /dev/null; then
+		die "packages are missing, and this is neither root nor is there sudo: as root, run: $*"
+	elif [ -t 0 ]; then
+		sudo --preserve-env=DEBIAN_FRONTEND "$@"
+	else
+		sudo -n --preserve-env=DEBIAN_FRONTEND "$@"
+	fi
+}
+
+# Run quietly; show the end of what it said only when it failed.
+quiet() {
+	what=$1
+	shift
+	"$@" > "$log" 2>&1 < /dev/null || {
+		tail -n 15 "$log" >&2
+		die "$what failed (above: the end of $log)"
+	}
+}
+
+missing_packages() {
+	names=
+	for entry in $1; do
+		names="$names ${entry%%:*}"
+	done
+	have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $names 2> /dev/null | sed -n 's/^installed //p') || true
+	for entry in $1; do
+		case "
+$have
+" in
+		*"
+${entry%%:*}
+"*) ;;
+		*) echo "$entry" ;;
+		esac
+	done
+}
+
+# Package lists of the system, when there are none or they are a week old.
+system_lists() {
+	if ! find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -mtime -7 2> /dev/null | grep -q .; then
+		say "fetching apt's package lists"
+		quiet "apt-get update" as_root apt-get -o DPkg::Lock::Timeout=300 update
+	fi
+}
+
+install_packages() {
+	todo=$(missing_packages "$1")
+	[ -n "$todo" ] || return 0
+	command -v apt-get > /dev/null || die "no apt-get: on this system install by hand what stands for: $(echo $todo)"
+	names=$(for entry in $todo; do echo "${entry%%:*}"; done)
+	say "installing with apt: $(for entry in $todo; do echo "${entry%%:*} (${entry#*:})" | tr _ ' '; done | paste -s -d, | sed 's/,/, /g')"
+	if [ -t 0 ] && [ -t 1 ]; then
+		printf 'deps: go on? [Y/n] '
+		read -r answer
+		case $answer in [nN]*) die "not installed: nothing can be built without them" ;; esac
+	fi
+	system_lists
+	# Lists may be older than the archive: fetch them again before giving up.
+	as_root apt-get -y --no-install-recommends -o DPkg::Lock::Timeout=300 install $names > "$log" 2>&1 < /dev/null || {
+		quiet "apt-get update" as_root apt-get -o DPkg::Lock::Timeout=300 update
+		quiet "apt-get install" as_root apt-get -y --no-install-recommends -o DPkg::Lock::Timeout=300 install $names
+	}
+}
+
+# Fetch a package file into the current directory with apt's own configuration, or with that of $apt_options.
+apt_options=
+fetch() {
+	apt-get $apt_options -o APT::Sandbox::User="$(id -un)" download "$@" > /dev/null 2>> "$log" < /dev/null
+}
+
+# unpack DIR PACKAGE...: the files of packages below DIR, all or none.
+unpack() {
+	target=$1
+	shift
+	rm -rf "$target.new"
+	mkdir -p "$target.new/.deb"
+	(cd "$target.new/.deb" && fetch "$@") || {
+		rm -rf "$target.new"
+		return 1
+	}
+	for deb in "$target.new"/.deb/*.deb; do
+		dpkg-deb -x "$deb" "$target.new"
+	done
+	rm -rf "$target.new/.deb"
+}
+
+commit() {
+	rm -rf "$1"
+	mv "$1.new" "$1"
+}
+
+# The image of the kernel that the driver is built for: boots in the guest, never on this machine.
+guest_kernel() {
+	rel=$(ls -d /lib/modules/*/build 2> /dev/null | sort -V | tail -n 1)
+	rel=${rel%/build}
+	rel=${rel##*/}
+	[ -n "$rel" ] || die "no kernel headers in /lib/modules: is linux-headers-amd64 installed?"
+	[ -r "/boot/vmlinuz-$rel" ] && [ -r "/lib/modules/$rel/modules.dep" ] && return 0
+	[ -r "$cache/guest/boot/vmlinuz-$rel" ] && [ -r "$cache/guest/lib/modules/$rel/modules.dep" ] && return 0
+	say "fetching linux-image-$rel for the guest (unpacked in $cache/guest, not installed)"
+	: > "$log"
+	system_lists
+	unpack "$cache/guest" "linux-image-$rel" ||
+		die "cannot fetch linux-image-$rel: $(tail -n 1 "$log") (headers older than the archive? apt-get install linux-headers-amd64)"
+	PATH=$PATH:/sbin:/usr/sbin depmod -b "$cache/guest.new" "$rel" || die "depmod failed in $cache/guest.new"
+	commit "$cache/guest"
+}
+
+# The archive that this machine's apt uses for Debian's main packages: "uri codename".
+debian_archive() {
+	apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)|$(CODENAME)' 'Created-By: Packages' |
+		awk -F '|' '$1 == "Debian" && $2 == "Debian" && $3 == "main" && $5 !~ /-/ { print $4, $5; exit }'
+}
+
+# A newer kernel, from backports, through lists of our own: the system's apt does not learn of it.
+next_kernel() {
+	[ -r "$cache/next/release" ] && return 0
+	: > "$log"
+	system_lists
+	archive=$(debian_archive)
+	[ -n "$archive" ] || die "apt knows no Debian archive with a main component: check /etc/apt/sources.list"
+	apt=$cache/apt
+	mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+	{
+		echo "Types: deb"
+		echo "URIs: ${archive% *}"
+		echo "Suites: ${archive#* }-backports"
+		echo "Components: main"
+		[ ! -r /usr/share/keyrings/debian-archive-keyring.gpg ] || echo "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg"
+	} > "$apt/next.sources"
+	apt_options="-o Dir::Etc::sourcelist=$apt/next.sources -o Dir::Etc::sourceparts=/dev/null -o Dir::State::Lists=$apt/lists"
+	apt_options="$apt_options -o Dir::Cache=$apt -o Dir::State::Status=/dev/null"
+	say "fetching the kernel of ${archive#* }-backports, to test the driver with (unpacked in $cache/next, not installed)"
+	quiet "apt-get update for ${archive#* }-backports" apt-get $apt_options -o APT::Sandbox::User="$(id -un)" update
+	headers=$(apt-cache $apt_options depends linux-headers-amd64 | sed -n 's/^ *Depends: \(linux-headers-[0-9].*\)/\1/p')
+	[ -n "$headers" ] || die "${archive#* }-backports has no linux-headers-amd64"
+	rel=${headers#linux-headers-}
+	more=$(apt-cache $apt_options depends "$headers" | sed -n 's/^ *Depends: \(linux-\(headers\|kbuild\)-[0-9].*\)/\1/p')
+	unpack "$cache/next" "$headers" $more "linux-image-$rel" || die "cannot fetch $headers and linux-image-$rel: $(tail -n 1 "$log")"
+	# The packages think they are at the root.
+	root=$cache/next
+	sed -i "s|/usr/src/|$root/usr/src/|" "$cache/next.new/usr/src/$headers/Makefile"
+	ln -sfn "$root/usr/src/$headers" "$cache/next.new/lib/modules/$rel/build"
+	PATH=$PATH:/sbin:/usr/sbin depmod -b "$cache/next.new" "$rel" || die "depmod failed in $cache/next.new"
+	echo "$rel" > "$cache/next.new/release"
+	commit "$cache/next"
+	apt_options=
+}
+
+# Optical Recognition of Handwritten Digits, UCI (E. Alpaydin, C. Kaynak, 1998): 1797 images of 8x8 pixels, as Debian ships them.
+digits_sum=46abec6b12486ad9e51943373abcf22bbea1b5a51a1619b361570d8893f1464a
+digits() {
+	data=$cache/data/digits.csv.gz
+	echo "$digits_sum  $data" | sha256sum --status -c - 2> /dev/null && return 0
+	say "fetching the digits data set (UCI, out of package python3-sklearn; unpacked in $cache/data, not installed)"
+	: > "$log"
+	system_lists
+	unpack "$cache/sklearn" python3-sklearn || die "cannot fetch python3-sklearn: $(tail -n 1 "$log")"
+	mkdir -p "$cache/data"
+	cp "$cache/sklearn.new/usr/lib/python3/dist-packages/sklearn/datasets/data/digits.csv.gz" "$data.new"
+	rm -rf "$cache/sklearn.new"
+	echo "$digits_sum  $data.new" | sha256sum --status -c - || die "$data.new is not the known data set (SHA-256 differs): another version of the package?"
+	mv "$data.new" "$data"
+}
+
+if [ "$tests" ]; then
+	install_packages "$packages $test_packages"
+else
+	install_packages "$packages"
+fi
+guest_kernel
+digits
+[ -z "$tests" ] || next_kernel
