@@ -47,7 +47,7 @@ static UNUSED void rig_notify(void *ctx, unsigned int vector)
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* Waits until *p reaches v, or ten seconds. */
+/* Waits until *p reaches v, or a minute. */
 static UNUSED int rig_reaches(struct rig *r, const void *p, uint64_t v)
 {
 	struct timespec t;
@@ -86,12 +86,15 @@ static UNUSED void rig_start(struct rig *r)
 	ck_assert_msg(!pim_card_create(&r->cf, r->bar, rig_notify, r, &r->card, err, sizeof(err)), "%s", err);
 }
 
-static UNUSED struct rig *rig_open(const char *path)
+/* change: makes another card of it, may be NULL */
+static UNUSED struct rig *rig_open_as(const char *path, void (*change)(struct pim_cardfile *cf))
 {
 	struct rig *r = calloc(1, sizeof(*r));
 	char err[256] = "";
 
 	ck_assert_msg(!pim_cardfile_read(path, &r->cf, err, sizeof(err)), "%s", err);
+	if (change)
+		change(&r->cf);
 	r->bytes = pim_card_bar_bytes(&r->cf);
 	r->bar = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ck_assert_ptr_ne(r->bar, MAP_FAILED);
@@ -105,6 +108,11 @@ static UNUSED struct rig *rig_open(const char *path)
 	r->slot = (void *)(r->bar + r->hw->slots_off);
 	rig_reset(r, 1);
 	return r;
+}
+
+static UNUSED struct rig *rig_open(const char *path)
+{
+	return rig_open_as(path, NULL);
 }
 
 static UNUSED void rig_close(struct rig *r)

@@ -123,35 +123,44 @@ static int parse_line(const struct parse *p, char *text, struct pim_cardfile *cf
 	return 0;
 }
 
+static unsigned int line_of(const unsigned int *seen, size_t off)
+{
+	size_t i;
+
+	for (i = 0; keys[i].off != off; i++)
+		;
+	return seen[i];
+}
+
 /* Rules between keys; the line is that of the key to change. */
 static int check(struct parse *p, const struct pim_cardfile *cf, const unsigned int *seen)
 {
 	struct card_layout l;
 	size_t i;
 
+	p->line++; /* the end of the file */
 	for (i = 0; i <= NKEYS; i++)
 		if (!seen[i])
 			return refuse(p, "key %s is missing", i < NKEYS ? keys[i].name : "name");
-	for (i = 0; i < NKEYS; i++) {
-		p->line = seen[i];
-		if (keys[i].off == offsetof(struct pim_cardfile, domains) && cf->stacks % cf->domains)
-			return refuse(p, "domains %u does not divide stacks %u: a domain is a number of whole stacks", cf->domains, cf->stacks);
-		if (keys[i].off == offsetof(struct pim_cardfile, banks_per_unit) && cf->bank_groups * cf->banks % cf->banks_per_unit)
-			return refuse(p, "banks_per_unit %u does not divide the %u banks of a pseudo-channel", cf->banks_per_unit,
-				      cf->bank_groups * cf->banks);
-		if (keys[i].off == offsetof(struct pim_cardfile, trefi) && cf->trefi <= 2 * cf->trfc)
-			return refuse(p, "trefi %u must be more than twice trfc %u", cf->trefi, cf->trfc);
-	}
-	p->line = seen[4];
+	p->line = line_of(seen, offsetof(struct pim_cardfile, domains));
+	if (cf->stacks % cf->domains)
+		return refuse(p, "domains %u does not divide stacks %u: a domain is a number of whole stacks", cf->domains, cf->stacks);
+	p->line = line_of(seen, offsetof(struct pim_cardfile, banks_per_unit));
+	if (cf->bank_groups * cf->banks % cf->banks_per_unit)
+		return refuse(p, "banks_per_unit %u does not divide the %u banks of a pseudo-channel", cf->banks_per_unit,
+			      cf->bank_groups * cf->banks);
+	p->line = line_of(seen, offsetof(struct pim_cardfile, trefi));
+	if (cf->trefi <= 2 * cf->trfc)
+		return refuse(p, "trefi %u must be more than twice trfc %u", cf->trefi, cf->trfc);
 	card_layout(cf, &l);
+	p->line = line_of(seen, offsetof(struct pim_cardfile, banks_per_unit));
 	if (l.units < 2)
 		return refuse(p, "a domain has %u PIM unit: the 16 channels of a block need at least two", l.units);
+	p->line = line_of(seen, offsetof(struct pim_cardfile, rows));
 	if (l.mem_bytes / cf->domains < 1u << 16 || l.mem_bytes > 1ull << 40)
 		return refuse(p, "memory of %llu bytes in %u domains: a domain is at least 64 KiB, a card at most 1 TiB",
 			      (unsigned long long)l.mem_bytes, cf->domains);
-	for (i = 0; i < NKEYS; i++)
-		if (keys[i].off == offsetof(struct pim_cardfile, window_mib))
-			p->line = seen[i];
+	p->line = line_of(seen, offsetof(struct pim_cardfile, window_mib));
 	if (l.window_off + (1u << 20) > l.mem_off)
 		return refuse(p, "window_mib %u leaves less than 1 MiB of window after rings and slots (%llu bytes)", cf->window_mib,
 			      (unsigned long long)l.window_off);
