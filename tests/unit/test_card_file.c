@@ -102,6 +102,9 @@ END_TEST
 
 START_TEST(wrong_files_are_refused_with_line_and_reason)
 {
+	struct pim_cardfile cf;
+	char err[256] = "";
+
 	refused("tck_ps", "tck_ps", "no value");
 	refused("tck_ps", "tck_ps fast", "decimal number");
 	refused("tck_ps", "tck_ps 1000 ps", "one value");
@@ -115,7 +118,9 @@ START_TEST(wrong_files_are_refused_with_line_and_reason)
 	refused("domains", "domains 8", "does not divide");
 	refused("banks_per_unit", "banks_per_unit 32", "does not divide");
 	refused("trefi", "trefi 600", "trfc");
-	refused("window_mib", "window_mib 2", "window");
+	write_with("ring_entries", "ring_entries 65536");
+	ck_assert_int_eq(pim_cardfile_read(path, &cf, err, sizeof(err)), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err, "window_mib 16 leaves less"));
 	refused("rows", "rows 1", "64 KiB");
 	refused("name", "name 0123456789012345678901234567890123456789012345678901234567890123456789", "longer");
 }
