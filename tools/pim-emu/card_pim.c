@@ -10,7 +10,8 @@
 
 #include "card_pim_impl.h"
 
-#define GROUP_UNITS 64u
+/* Long runs of consecutive memory are worth more than registers in the first-level cache: 64 units gave half the bandwidth of 256. */
+#define GROUP_UNITS 256u
 
 /* Where a program is: the counters that its control flow depends on. */
 struct pim_pos {

@@ -52,7 +52,7 @@ struct pim_base {
 };
 bool pim_base_check(uint32_t word, const struct pim_hw_program *p);
 
-/* Register files of a group of neighbouring units: small enough to stay in the first-level cache of the machine that runs the model. */
+/* Register files of a group of neighbouring units: small enough to stay in the second-level cache of the machine that runs the model. */
 struct pim_group {
 	uint32_t first, units; /* unit numbers */
 	float *grf_a, *grf_b, *srf, *acc, *zero; /* [register][units][lanes] */
