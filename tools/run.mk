@@ -1,6 +1,25 @@
 # SPDX-License-Identifier: MIT
 # Targets that install, build the module, boot and test.
 
+# Shared by all build directories: what is fetched once. Programs find it through the environment.
+PIM_CACHE ?= build/cache
+override PIM_CACHE := $(abspath $(PIM_CACHE))
+export PIM_CACHE
+
+SAN_BUILD := $(BUILD)/san
+SAN_KINDS := address,undefined
+CARD ?= cards/paper.card
+DIGITS := $(PIM_CACHE)/data/digits.csv.gz
+TRAIN_ARGS ?= --compare
+OUT := $(BUILD)/out
+
+# Goals that install first run the rest in a make of its own: before, there may be neither a compiler nor kernel headers to look for.
+SUB = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+export PIM_DIGITS = $(DIGITS)
+SUITE = tests/run.sh $(BUILD)
+
+.PHONY: deps-test tests tests-san modules-checked test-unit test-san test-card test-module test-ioctl test-drm test-e2e
+
 # The guest's init: static, and never with a sanitizer.
 $(BUILD)/pim-init: tools/pim-vm/init.c
 	@mkdir -p $(@D)
@@ -9,5 +28,77 @@ $(BUILD)/pim-init: tools/pim-vm/init.c
 tools: $(BUILD)/pim-init
 
 include kernel/module.mk
+include tests/ioctl/ioctl.mk
 
-deps:
+deps: ## install what is missing to build and run (with apt), fetch guest kernel and data
+	@tools/deps.sh
+
+deps-test: ## the same, and what the tests need
+	@tools/deps.sh --test
+
+run: deps ## train a CNN on the emulated card in a VM, serial and pipelined
+	@echo "run: building"
+	$(Q)$(SUB) tools module
+	@mkdir -p $(OUT)
+	@echo "run: booting the guest and training there"
+	$(Q)$(BUILD)/pim-vm run --card $(CARD) --rw $(OUT) --timeout 600 -- \
+		$(BUILD)/pim-train --device drm --data $(DIGITS) --out $(OUT) $(TRAIN_ARGS)
+
+tests: tools $(TESTS) $(BUILD)/tests/pim-ioctl
+
+tests-san:
+	$(Q)$(SUB) BUILD=$(SAN_BUILD) SAN=$(SAN_KINDS) CFLAGS='-O1 -g' $(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(TESTS))
+
+# Kernels that the driver must build for without a word: Debian's own, and the one of backports.
+NEXT_KVER = $(shell cat $(PIM_CACHE)/next/release 2>/dev/null)
+
+test: deps-test ## every test: unit, sanitizers, card, driver in the VM, end to end
+	@echo "test: building"
+	$(Q)$(SUB) tests module
+	$(Q)$(SUB) tests-san
+	$(Q)$(SUITE) unit san module ioctl drm e2e
+
+test-unit: deps-test ## unit tests, and those of the card model
+	$(Q)$(SUB) tests
+	$(Q)$(SUITE) unit
+
+test-san: deps-test ## unit tests with address and undefined-behaviour sanitizers
+	$(Q)$(SUB) tests-san
+	$(Q)$(SUITE) san
+
+test-card: deps-test ## the card model's tests alone
+	$(Q)$(SUB) tests
+	$(Q)$(SUITE) card
+
+test-module: deps-test ## the driver builds for both kernels without warnings, loads and unloads
+	$(Q)$(SUB) tools
+	$(Q)$(SUITE) module
+
+test-ioctl: deps-test ## the driver's ioctl ABI, in the VM
+	$(Q)$(SUB) tests module
+	$(Q)$(SUITE) ioctl
+
+test-drm: deps-test ## the device conformance suite on the driver, in the VM
+	$(Q)$(SUB) tests module
+	$(Q)$(SUITE) drm
+
+test-e2e: deps-test ## the tools, from the outside
+	$(Q)$(SUB) tests module
+	$(Q)$(SUITE) e2e
+
+bench: deps ## measure latency, bandwidth, boot time, training speed
+	$(Q)$(SUB) tools module
+	$(Q)tests/bench/bench.sh $(BUILD)
+
+install: lib tools ## install into $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include/pim $(DESTDIR)$(PREFIX)/share/rt-pim/cards
+	install $(TOOLS) $(BUILD)/pim-init $(DESTDIR)$(PREFIX)/bin
+	install -m 0644 $(LIB_SO) $(CARD_SO) $(DESTDIR)$(PREFIX)/lib
+	ln -sf librt-pim.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/librt-pim.so.$(SOVERSION)
+	ln -sf librt-pim.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/librt-pim.so
+	install -m 0644 include/pim/*.h $(DESTDIR)$(PREFIX)/include/pim
+	install -m 0644 cards/*.card $(DESTDIR)$(PREFIX)/share/rt-pim/cards
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo "  BUILD=$(BUILD) PIM_CACHE=$(PIM_CACHE) V=1 SAN= CARD=$(CARD) KDIR=$(KDIR)"

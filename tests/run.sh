@@ -1,0 +1,149 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# run.sh BUILD SUITE...: run test suites, one line per test program, and a sum at the end. Suites: unit card san module ioctl drm e2e.
+# A program that ran no test has failed, whatever its status; 77 is "skipped", with the reason it printed last.
+set -u
+build=$1
+shift
+export PIM_CACHE=${PIM_CACHE:-$PWD/build/cache}
+logs=$build/test
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0
+
+# A guest kernel must be silent.
+kernel_trouble='BUG:|WARNING:|Oops|general protection|Call Trace|refcount_t|use-after-free|INFO: task .* blocked|possible recursive locking'
+
+# count FILE: "passed failed" of a log in libcheck's format or in TAP.
+count() {
+	awk '
+		/^[0-9]+%: Checks: / { gsub(/[^0-9 ]/, " "); bad += $3 + $4; good += $2 - $3 - $4 }
+		/^ok / && !/# SKIP/ { good++ }
+		/^not ok / { bad++ }
+		END { print good + 0, bad + 0 }' "$1"
+}
+
+# step NAME COMMAND...
+step() {
+	local name=$1 log good bad rc start took
+	log=$logs/$(echo "$name" | tr / -).log
+	shift
+	start=$(date +%s%N)
+	"$@" > "$log" 2>&1 < /dev/null
+	rc=$?
+	took=$((($(date +%s%N) - start) / 100000000))
+	took=$((took / 10)).$((took % 10))
+	read -r good bad < <(count "$log")
+	if [ $rc = 77 ]; then
+		skipped=$((skipped + 1))
+		printf '  %-26s skipped: %s\n' "$name" "$(tail -n 1 "$log")"
+		return
+	fi
+	passed=$((passed + good))
+	if [ $rc = 0 ] && [ "$bad" = 0 ] && [ "$good" -gt 0 ]; then
+		printf '  %-26s %4d passed  %6s s\n' "$name" "$good" "$took"
+		return
+	fi
+	[ "$bad" -gt 0 ] || bad=1
+	failed=$((failed + bad))
+	printf '  %-26s %4d passed, %d FAILED (exit status %d), see %s\n' "$name" "$good" "$bad" $rc "$log"
+	if [ "$good" = 0 ] && [ $rc = 0 ]; then
+		echo "    it ran no test"
+	fi
+	grep -E '^not ok|:[FE]:|ERROR: |runtime error|warning:|error:' "$log" | head -n 12 | sed 's/^/    /'
+	tail -n 4 "$log" | sed 's/^/    | /'
+}
+
+unit() { # unit SUITE DIR PATTERN
+	local source name
+	for source in tests/unit/$3.c; do
+		name=$(basename "$source" .c)
+		step "$1/${name#test_}" "$2/tests/$name"
+	done
+}
+
+# guest NAME CARD MODULE COMMAND...: in the VM; the kernel's log is part of the result
+guest() {
+	local name=$1 card=$2 module=$3 rc
+	shift 3
+	"$build/pim-vm" run --quiet --card "$card" --module "$module" --dmesg "$logs/$name.dmesg" --timeout 600 -- "$@"
+	rc=$?
+	if grep -qE "$kernel_trouble" "$logs/$name.dmesg"; then
+		echo "not ok - the guest kernel's log is silent"
+		grep -E -A 12 "$kernel_trouble" "$logs/$name.dmesg" | head -n 40 | sed 's/^/# /'
+	else
+		echo "ok - the guest kernel's log is silent"
+	fi
+	return $rc
+}
+
+default_kernel() { basename "$(dirname "$(ls -d /lib/modules/*/build | sort -V | tail -n 1)")"; }
+next_kernel() { cat "$PIM_CACHE/next/release"; }
+
+# A build with all checkers on, from nothing, that must not say a word.
+module_build() { # KDIR DIR
+	rm -rf "$2"
+	make --no-print-directory BUILD="$2" KDIR="$1" KMOD_ARGS="W=1 C=1" module || return 1
+}
+
+module_checked() { # KDIR DIR
+	local out
+	out=$(module_build "$1" "$2" 2>&1) || { echo "$out"; echo "not ok - pim.ko builds against $1"; return 1; }
+	echo "ok - pim.ko builds against $1"
+	if echo "$out" | grep -iE 'warning|error'; then
+		echo "not ok - W=1 and sparse have nothing to say"
+		return 1
+	fi
+	echo "ok - W=1 and sparse have nothing to say"
+}
+
+reload='m=$1; for i in 1 2 3; do [ -e /dev/dri/renderD128 ] || exit 1; rmmod pim || exit 1; [ ! -e /dev/dri/renderD128 ] || exit 1
+	insmod "$m" || exit 1; done; rmmod pim && echo "ok - pim.ko loads and unloads, again and again, on $(uname -r)"'
+
+suite_unit() { unit unit "$build" 'test_*'; }
+suite_card() { unit card "$build" 'test_card*'; }
+# Leaks at exit of oneDNN and of the OpenMP run-time are not ours.
+suite_san() {
+	export UBSAN_OPTIONS=print_stacktrace=1 CK_TIMEOUT_MULTIPLIER=10
+	[ ! -e tests/lsan.supp ] || export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
+	unit san "$build/san" 'test_*'
+	unset UBSAN_OPTIONS LSAN_OPTIONS CK_TIMEOUT_MULTIPLIER
+}
+suite_module() {
+	local kver next
+	kver=$(default_kernel) next=$(next_kernel)
+	step "module/$kver" module_checked "/lib/modules/$kver/build" "$build/checked-$kver"
+	step "module/$next" module_checked "$PIM_CACHE/next/lib/modules/$next/build" "$build/checked-$next"
+	for kver in "$kver" "$next"; do
+		m=$build/checked-$kver/kmod/$kver/pim.ko
+		step "module/load-$kver" guest "load-$kver" cards/paper.card "$m" sh -c "$reload" sh "$(realpath "$m")"
+	done
+}
+suite_ioctl() {
+	local kver next m
+	kver=$(default_kernel)
+	step "ioctl/$kver" guest "ioctl-$kver" cards/test-4dom.card "$build/pim.ko" \
+		sh tests/ioctl/run.sh "$build/tests/pim-ioctl" "$build/pim.ko"
+	next=$(next_kernel)
+	m=$build/kmod/$next/pim.ko
+	make --no-print-directory BUILD="$build" KDIR="$PIM_CACHE/next/lib/modules/$next/build" module > "$logs/module-next.log" 2>&1 ||
+		cat "$logs/module-next.log"
+	step "ioctl/$next" guest "ioctl-$next" cards/test-4dom.card "$m" sh tests/ioctl/run.sh "$build/tests/pim-ioctl" "$m"
+}
+suite_drm() {
+	step drm/device guest drm-device cards/test-4dom.card "$build/pim.ko" env PIM_DEVICE=drm "$build/tests/test_device"
+}
+suite_e2e() {
+	local script
+	for script in tests/e2e/*.sh; do
+		step "e2e/$(basename "$script" .sh)" "$script" "$build"
+	done
+}
+
+for suite in "$@"; do
+	declare -F "suite_$suite" > /dev/null || { echo "run.sh: no suite $suite" >&2; exit 2; }
+	"suite_$suite"
+done
+[ $skipped = 0 ] || echo "$skipped skipped"
+echo "$passed passed, $failed failed"
+[ $failed = 0 ] && [ $passed -gt 0 ]
