@@ -199,38 +199,62 @@ static void describe(int status, char *buf, size_t len)
 		snprintf(buf, len, "exit status %d", WEXITSTATUS(status));
 }
 
-static void reap(struct session *s)
+static void qemu_ended(struct session *s, int status)
 {
 	char how[80];
-	int status;
+
+	describe(status, how, sizeof(how));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127 && !s->console.len)
+		finish(s, VM_FAILED, "no qemu-system-x86_64: install package qemu-system-x86 (make deps does)");
+	else if (s->emu_gone && !s->started)
+		finish(s, VM_FAILED, "the card did not come up");
+	else
+		finish(s, VM_FAILED, "the guest ended before its command did (QEMU: %s)", how);
+}
+
+static void emu_ended(struct session *s, int status)
+{
+	char how[80];
+
+	describe(status, how, sizeof(how));
+	if (!s->started) {
+		finish(s, VM_FAILED, "pim-emu, the card, did not come up or died early (%s)", how);
+		return;
+	}
+	vm_say("pim-emu, the card, died (%s): the command has %d s to fail by itself", how, DEAD_CARD_LIMIT_MS / 1000);
+	if (s->deadline > now_ms() + DEAD_CARD_LIMIT_MS)
+		s->deadline = now_ms() + DEAD_CARD_LIMIT_MS;
+}
+
+static void reap(struct session *s)
+{
+	const struct timespec moment = { .tv_nsec = 100 * MS };
+	int status, qemu = -1, emu = -1, tries;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		describe(status, how, sizeof(how));
-		if (pid == s->m.qemu) {
-			s->m.qemu = 0;
-			if (s->ended)
-				continue;
-			if (WIFEXITED(status) && WEXITSTATUS(status) == 127 && !s->console.len)
-				finish(s, VM_FAILED, "no qemu-system-x86_64: install package qemu-system-x86 (make deps does)");
-			else if (s->emu_gone && !s->console.len)
-				finish(s, VM_FAILED, "the card did not come up");
-			else
-				finish(s, VM_FAILED, "the guest ended before its command did (QEMU: %s)", how);
-		} else if (pid == s->m.emu) {
-			s->m.emu = 0;
-			s->emu_gone = true;
-			if (s->ended)
-				continue;
-			if (!s->started) {
-				finish(s, VM_FAILED, "pim-emu, the card, did not come up or died early (%s)", how);
-				continue;
+	for (tries = 0; tries < 2; tries++) {
+		while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+			if (pid == s->m.qemu) {
+				s->m.qemu = 0;
+				qemu = status;
+			} else if (pid == s->m.emu) {
+				s->m.emu = 0;
+				emu = status;
 			}
-			vm_say("pim-emu, the card, died (%s): the command has %d s to fail by itself", how, DEAD_CARD_LIMIT_MS / 1000);
-			if (s->deadline > now_ms() + DEAD_CARD_LIMIT_MS)
-				s->deadline = now_ms() + DEAD_CARD_LIMIT_MS;
 		}
+		/* The emulator also ends because QEMU did: then QEMU is the one to talk about, and cannot be far. */
+		if (emu == -1 || !s->m.qemu)
+			break;
+		nanosleep(&moment, NULL);
 	}
+	if (emu != -1 && !(WIFEXITED(emu) && !WEXITSTATUS(emu) && !s->m.qemu))
+		s->emu_gone = true;
+	if (s->ended)
+		return;
+	if (qemu != -1)
+		qemu_ended(s, qemu);
+	else if (emu != -1)
+		emu_ended(s, emu);
 }
 
 static void check_clock(struct session *s)
