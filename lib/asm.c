@@ -370,7 +370,8 @@ static int instruction(struct assembler *as, char *s)
 		return fail(as, "no instruction \"%s\" in %s%s", whole, section_name[as->section],
 			    (unit ? isa_base_find(s) : isa_unit_find(s)) ? ": it belongs to the other section" : "");
 	if (unit ? k->ncrf == PIM_ASM_CRF : k->nsrf == PIM_ASM_SRF)
-		return fail(as, "the %s program is longer than %u words", unit ? "unit" : "base-die", unit ? PIM_ASM_CRF : PIM_ASM_SRF);
+		return fail(as, "the %s program is longer than %u words", unit ? "unit" : "base-die",
+			    unit ? PIM_ASM_CRF : PIM_ASM_SRF);
 	err = operands(as, rest, op, o);
 	if (err)
 		return err;

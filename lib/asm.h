@@ -28,14 +28,14 @@ struct pim_asm_kernel {
 int pim_asm(const char *file, const char *text, struct pim_asm_kernel *k);
 
 /*
- * Source text of k: assembling it gives the same words and names. Returns its length, or -ENOSPC if len is too small, or -EINVAL with the
- * word that is no instruction.
+ * Source text of k: assembling it gives the same words and names. Returns its length, or -ENOSPC if len is too small, or -EINVAL
+ * with the word that is no instruction.
  */
 int pim_dis(const struct pim_asm_kernel *k, char *buf, size_t len);
 
 /*
- * Text of one word of the unit program, or of the base-die program. Streams, parameters and targets are written as numbers. Returns 0 or
- * -EINVAL if the word means nothing.
+ * Text of one word of the unit program, or of the base-die program. Streams, parameters and targets are written as numbers. Returns
+ * 0 or -EINVAL if the word means nothing.
  */
 int pim_dis_unit(uint32_t word, char *buf, size_t len);
 int pim_dis_base(uint32_t word, char *buf, size_t len);

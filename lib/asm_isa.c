@@ -53,8 +53,14 @@ static const struct register_file {
 	const char *prefix;
 	uint8_t n; /* 0: the name has no number */
 } files[CLASSES] = {
-	[PIM_S_MEM] = { "M", PIM_HW_MAX_STREAMS }, [PIM_S_ZERO] = { "zero", 0 }, [PIM_S_GRF_A] = { "A", 8 }, [PIM_S_GRF_B] = { "B", 8 },
-	[PIM_S_SRF] = { "S", 8 }, [PIM_S_ACC] = { "ACC", 4 }, [PIM_S_PRED] = { "PR", 8 }, [CLASS_BASE] = { "r", 16 },
+	[PIM_S_MEM] = { "M", PIM_HW_MAX_STREAMS },
+	[PIM_S_ZERO] = { "zero", 0 },
+	[PIM_S_GRF_A] = { "A", 8 },
+	[PIM_S_GRF_B] = { "B", 8 },
+	[PIM_S_SRF] = { "S", 8 },
+	[PIM_S_ACC] = { "ACC", 4 },
+	[PIM_S_PRED] = { "PR", 8 },
+	[CLASS_BASE] = { "r", 16 },
 	[CLASS_PARAM] = { "P", PIM_HW_MAX_PARAMS },
 };
 

@@ -19,8 +19,8 @@ struct isa_operand {
 };
 
 /*
- * form: one character per operand in source order. Units: d destination, 0 1 2 sources, t target, n count. Base die: d a b c registers, A
- * accumulator, s stream[offset], p parameter, S scalar register of the units.
+ * form: one character per operand in source order. Units: d destination, 0 1 2 sources, t target, n count. Base die: d a b c
+ * registers, A accumulator, s stream[offset], p parameter, S scalar register of the units.
  */
 struct isa_op {
 	const char *name;

@@ -30,7 +30,8 @@ __attribute__((format(printf, 2, 3))) static void put(struct out *o, const char 
 }
 
 /* k gives streams, parameters and targets their names; without it they are numbers. */
-static void put_operand(struct out *out, const struct pim_asm_kernel *k, const struct isa_op *op, const struct isa_operand *o, char slot)
+static void put_operand(struct out *out, const struct pim_asm_kernel *k, const struct isa_op *op, const struct isa_operand *o,
+			char slot)
 {
 	char text[32];
 
@@ -48,7 +49,7 @@ static void put_operand(struct out *out, const struct pim_asm_kernel *k, const s
 
 static bool put_word(struct out *out, const struct pim_asm_kernel *k, bool unit, uint32_t word)
 {
-	struct isa_operand o[ISA_OPERANDS] = { 0 };
+	struct isa_operand o[ISA_OPERANDS] = {0};
 	bool aam = false;
 	const struct isa_op *op = unit ? isa_unit_decode(word, &aam, o) : isa_base_decode(word, o);
 
@@ -64,7 +65,7 @@ static bool put_word(struct out *out, const struct pim_asm_kernel *k, bool unit,
 
 static int dis_word(bool unit, uint32_t word, char *buf, size_t len)
 {
-	struct out out = { .buf = buf, .len = len };
+	struct out out = {.buf = buf, .len = len};
 
 	if (!put_word(&out, NULL, unit, word))
 		return pim_error(-EINVAL, "0x%08x is no instruction of the %s", word, unit ? "units" : "base die");
@@ -115,8 +116,8 @@ static int put_section(struct out *out, const struct pim_asm_kernel *k, bool uni
 
 int pim_dis(const struct pim_asm_kernel *k, char *buf, size_t len)
 {
-	struct out out = { .buf = buf, .len = len };
-	bool unit[PIM_ASM_CRF] = { false }, base[PIM_ASM_SRF] = { false };
+	struct out out = {.buf = buf, .len = len};
+	bool unit[PIM_ASM_CRF] = {false}, base[PIM_ASM_SRF] = {false};
 	int err;
 
 	targets(k, unit, base);

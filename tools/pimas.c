@@ -90,7 +90,9 @@ static int listing(const char *path)
 	printf("%s: %u unit words, %u base-die words\n", k.name, k.ncrf, k.nsrf);
 	for (uint32_t i = 0; i < k.nstreams; i++)
 		printf("  M%u %s: %s%s by %s\n", i, k.stream[i], k.access[i] & PIM_HW_READ ? "read" : "",
-		       k.access[i] == PIM_HW_WRITE ? "written" : k.access[i] & PIM_HW_WRITE ? " and written" : "",
+		       k.access[i] == PIM_HW_WRITE  ? "written"
+		       : k.access[i] & PIM_HW_WRITE ? " and written"
+						    : "",
 		       k.unit_streams >> i & 1 ? "the units" : "the base die");
 	for (uint32_t i = 0; i < k.nparams; i++)
 		printf("  P%u %s\n", i, k.param[i]);
@@ -154,7 +156,8 @@ static int write_header(FILE *f, struct pim_asm_kernel *k, int n)
 	}
 	fputs("\n#define KERNEL_TABLE", f);
 	for (int i = 0; i < n; i++) {
-		fprintf(f, " \\\n\t{ \"%s\", %u, %u, %u, %u, %u, {", k[i].name, offset, k[i].ncrf, k[i].nsrf, k[i].nstreams, k[i].nparams);
+		fprintf(f, " \\\n\t{ \"%s\", %u, %u, %u, %u, %u, {", k[i].name, offset, k[i].ncrf, k[i].nsrf, k[i].nstreams,
+			k[i].nparams);
 		for (uint32_t s = 0; s < PIM_HW_MAX_STREAMS; s++)
 			fprintf(f, " %u,", k[i].access[s]);
 		fprintf(f, " }, 0x%02x,", k[i].unit_streams);
@@ -201,7 +204,7 @@ out:
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "header", required_argument, NULL, 'H' }, { "help", no_argument, NULL, 'h' }, { 0 } };
+	static const struct option options[] = {{"header", required_argument, NULL, 'H'}, {"help", no_argument, NULL, 'h'}, {0}};
 	const char *out = NULL;
 	char mode = 'l';
 	int c, err = 0;

@@ -4,18 +4,19 @@
 
     make_reference.py DIGITS.csv[.gz] OUTDIR
 
-Step s (0..9) trains on lines 64 s .. 64 s + 63 of the data set in file order, pixels / 16: softmax cross-entropy, mean over the batch; SGD,
-lr 0.1, momentum 0.9, weight decay 1e-4 on every parameter; batch norm with eps 1e-5 and momentum 0.1. Written are
+Step s (0..9) trains on lines 64 s .. 64 s + 63 of the data set in file order, pixels / 16: softmax cross-entropy, mean over the
+batch; SGD, lr 0.1, momentum 0.9, weight decay 1e-4 on every parameter; batch norm with eps 1e-5 and momentum 0.1. Written are
 
     digits_start.safetensors  weights and running statistics before step 0
     digits_end.safetensors    the same after step 9, and
-        reference.loss            [10] loss of each step, FP32
-        reference.loss64          [10] the same computed in double precision (stored as FP32)
-        reference.deviation       [32] of each tensor, in the order of this file: largest |FP32 - FP64| after step 9
+        reference.loss        [10] loss of each step, FP32
+        reference.loss64      [10] the same computed in double precision (stored as FP32)
+        reference.deviation   [32] of each tensor, in the order of this file: largest |FP32 - FP64| after step 9
 
-ReLU and max pooling have jumps in their derivative: a value nearer to one than the rounding error of FP32 may take the other branch in another
-correct implementation, and after that the two runs drift apart. The seed is one of few where no value of the ten steps is nearer to a jump than
-MARGIN, several times the error of FP32 here; the script measures that and fails otherwise. So every correct implementation gets these numbers.
+ReLU and max pooling have jumps in their derivative: a value nearer to one than the rounding error of FP32 may take the other branch
+in another correct implementation, and after that the two runs drift apart. The seed is one of few where no value of the ten steps
+is nearer to a jump than MARGIN, several times the error of FP32 here; the script measures that and fails otherwise. So every correct
+implementation gets these numbers.
 """
 import gzip
 import json

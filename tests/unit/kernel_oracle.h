@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the PIM kernels must compute, in double precision and in the plainest form: forward functions only. Gradients are taken from these by
- * central differences, so that no backward formula is written down twice.
+ * What the PIM kernels must compute, in double precision and in the plainest form: forward functions only. Gradients are taken from
+ * these by central differences, so that no backward formula is written down twice.
  */
 #ifndef TESTS_KERNEL_ORACLE_H
 #define TESTS_KERNEL_ORACLE_H
@@ -20,7 +20,7 @@ struct bn {
 	double mean, var; /* of the batch, or given (eval) */
 };
 
-static void bn_stats(struct bn *b)
+static inline void bn_stats(struct bn *b)
 {
 	if (b->eval)
 		return;
@@ -32,12 +32,12 @@ static void bn_stats(struct bn *b)
 }
 
 /* Before the ReLU. */
-static double bn_value(const struct bn *b, uint32_t i)
+static inline double bn_value(const struct bn *b, uint32_t i)
 {
 	return (b->x[i] - b->mean) / sqrt(b->var + b->eps) * b->gamma + b->beta + (b->res ? b->res[i] : 0);
 }
 
-static double bn_output(const struct bn *b, uint32_t i)
+static inline double bn_output(const struct bn *b, uint32_t i)
 {
 	double v = bn_value(b, i);
 
@@ -45,7 +45,7 @@ static double bn_output(const struct bn *b, uint32_t i)
 }
 
 /* Loss = sum of dy y: its derivative by anything is the gradient of that. */
-static double bn_loss(struct bn *b, const double *dy)
+static inline double bn_loss(struct bn *b, const double *dy)
 {
 	double loss = 0;
 
@@ -56,7 +56,7 @@ static double bn_loss(struct bn *b, const double *dy)
 }
 
 /* dLoss / d*p by central differences. */
-static double bn_gradient(struct bn *b, const double *dy, double *p)
+static inline double bn_gradient(struct bn *b, const double *dy, double *p)
 {
 	const double h = 1e-5, at = *p;
 	double up, down;
@@ -70,7 +70,7 @@ static double bn_gradient(struct bn *b, const double *dy, double *p)
 }
 
 /* One window of a pool: k values, stride apart. */
-static double pool_max(const double *x, uint32_t k, uint64_t stride)
+static inline double pool_max(const double *x, uint32_t k, uint64_t stride)
 {
 	double v = x[0];
 
@@ -79,7 +79,7 @@ static double pool_max(const double *x, uint32_t k, uint64_t stride)
 	return v;
 }
 
-static double pool_mean(const double *x, uint32_t k, uint64_t stride)
+static inline double pool_mean(const double *x, uint32_t k, uint64_t stride)
 {
 	double v = 0;
 
@@ -88,7 +88,8 @@ static double pool_mean(const double *x, uint32_t k, uint64_t stride)
 	return v / k;
 }
 
-static double pool_gradient(double (*pool)(const double *, uint32_t, uint64_t), double *x, uint32_t k, uint64_t stride, uint32_t at)
+static inline double pool_gradient(double (*pool)(const double *, uint32_t, uint64_t), double *x, uint32_t k, uint64_t stride,
+				   uint32_t at)
 {
 	const double h = 1e-6, v = x[at * stride];
 	double up, down;

@@ -60,8 +60,9 @@ static void round_trip(const struct pim_asm_kernel *k, struct pim_asm_kernel *ag
 
 /* -- encoding --------------------------------------------------------------------------------------------------------- */
 
-#define F(op, dst, s0, s1, s2, a, i2, id, i0, i1)                                                                            \
-	((uint32_t)(op) << 28 | (dst) << 25 | (s0) << 22 | (s1) << 19 | (s2) << 16 | (a) << 15 | (i2) << 12 | (id) << 8 | (i0) << 4 | (i1))
+#define SPACES(dst, s0, s1, s2) ((dst) << 25 | (s0) << 22 | (s1) << 19 | (s2) << 16)
+#define F(op, dst, s0, s1, s2, a, i2, id, i0, i1) \
+	((uint32_t)(op) << 28 | SPACES(dst, s0, s1, s2) | (a) << 15 | (i2) << 12 | (id) << 8 | (i0) << 4 | (i1))
 
 /* Fields put together by hand as pim/hw.h draws them. */
 static const struct {
@@ -127,7 +128,8 @@ START_TEST(unit_instructions_have_the_fields_of_the_card_abi)
 
 	snprintf(text, sizeof(text), HEAD ".units\nhere: %s\n exit\n.base\n ret\nsecond:" TAIL, unit_words[_i].text);
 	ck_assert_msg(!pim_asm("t", text, &k), "%s", pim_strerror());
-	ck_assert_msg(k.crf[0] == unit_words[_i].word, "%s: %08x, expected %08x", unit_words[_i].text, k.crf[0], unit_words[_i].word);
+	ck_assert_msg(k.crf[0] == unit_words[_i].word, "%s: %08x, expected %08x", unit_words[_i].text, k.crf[0],
+		      unit_words[_i].word);
 	ck_assert_int_eq(pim_dis_unit(k.crf[0], dis, sizeof(dis)), 0);
 }
 END_TEST
@@ -139,7 +141,8 @@ START_TEST(base_die_instructions_have_the_fields_of_the_card_abi)
 
 	snprintf(text, sizeof(text), HEAD ".units\n exit\n.base\n %s\n" TAIL, base_words[_i].text);
 	ck_assert_msg(!pim_asm("t", text, &k), "%s", pim_strerror());
-	ck_assert_msg(k.srf[0] == base_words[_i].word, "%s: %08x, expected %08x", base_words[_i].text, k.srf[0], base_words[_i].word);
+	ck_assert_msg(k.srf[0] == base_words[_i].word, "%s: %08x, expected %08x", base_words[_i].text, k.srf[0],
+		      base_words[_i].word);
 	ck_assert_int_eq(pim_dis_base(k.srf[0], dis, sizeof(dis)), 0);
 }
 END_TEST
@@ -150,7 +153,8 @@ START_TEST(access_follows_from_the_code)
 
 	ck_assert_int_eq(pim_asm("t",
 				 ".kernel k\n.stream a M0\n.stream b M1\n.stream c M2\n.stream d M3\n.stream e M4\n.units\n"
-				 "fill A0, a\nmov b, A0\nadd A0, A0, c\nmov c, A0\nexit\n.base\nld r0, d[0]\nst d[1], r0\nst e[0], r0\nret\n",
+				 "fill A0, a\nmov b, A0\nadd A0, A0, c\nmov c, A0\nexit\n.base\n"
+				 "ld r0, d[0]\nst d[1], r0\nst e[0], r0\nret\n",
 				 &k),
 			 0);
 	ck_assert_uint_eq(k.access[0], PIM_HW_READ);
@@ -168,7 +172,8 @@ START_TEST(every_kernel_survives_disassembly)
 {
 	for (size_t i = 0; i < pim_nkernels; i++) {
 		const struct pim_kernel *t = &pim_kernels[i];
-		struct pim_asm_kernel k = { .ncrf = t->ncrf, .nsrf = t->nsrf, .nstreams = t->nstreams, .nparams = t->nparams }, again;
+		struct pim_asm_kernel k = { .ncrf = t->ncrf, .nsrf = t->nsrf, .nstreams = t->nstreams, .nparams = t->nparams };
+		struct pim_asm_kernel again;
 
 		snprintf(k.name, sizeof(k.name), "%s", t->name);
 		memcpy(k.crf, pim_kernel_image + t->offset / 4, t->ncrf * 4);
@@ -245,8 +250,15 @@ static const uint32_t no_unit[] = { 0xc0000000, 0x00000001, 0xf0000001, 0x920000
 				    F(1, 2, 5, 2, 0, 0, 0, 0, 4, 0),	      F(1, 2, 2, 2, 0, 1, 0, 1, 0, 0),
 				    F(1, 2, 0, 0, 0, 0, 0, 0, 0, 0),	      F(10, 6, 2, 2, 0, 0, 4, 0, 0, 0),
 				    F(11, 2, 2, 2, 2, 0, 0, 0, 0, 0),	      F(1, 2, 1, 2, 0, 0, 0, 0, 1, 0) };
-static const uint32_t no_base[] = { 0x00000001, B(15, 0, 0, 0, 0, 0), B(63, 0, 0, 0, 0, 0), B(1, 0, 4, 0, 0, 0),  B(2, 0, 8, 0, 0, 0),
-				    B(4, 0, 0, 0, 0, 16), B(12, 0, 0, 0, 0, 8), B(12, 1, 0, 0, 0, 0), B(5, 0, 0, 0, 1, 0) };
+static const uint32_t no_base[] = { 0x00000001,
+				    B(15, 0, 0, 0, 0, 0),
+				    B(63, 0, 0, 0, 0, 0),
+				    B(1, 0, 4, 0, 0, 0),
+				    B(2, 0, 8, 0, 0, 0),
+				    B(4, 0, 0, 0, 0, 16),
+				    B(12, 0, 0, 0, 0, 8),
+				    B(12, 1, 0, 0, 0, 0),
+				    B(5, 0, 0, 0, 1, 0) };
 
 START_TEST(words_that_mean_nothing_are_refused)
 {

@@ -20,8 +20,8 @@
 #define BATCH 64u
 
 /*
- * PyTorch's own FP32 result is up to 1.2e-7 of a value away from its double-precision one (reference.deviation, reference.loss64). The card adds in
- * another order and gets as much again, amplified by at most this over ten steps.
+ * PyTorch's own FP32 result is up to some 1.2e-7 of a value away from its double-precision one (reference.deviation,
+ * reference.loss64). The card adds in another order and gets as much again, amplified by at most this over ten steps.
  */
 #define AMPLIFICATION 8
 
@@ -44,7 +44,8 @@ struct job {
 
 static void begin(struct job *j, enum pim_mode mode, uint32_t tile)
 {
-	struct pim_train_options opt = { .sz = sizeof(opt), .mode = mode, .batch = BATCH, .tile = tile, .momentum = 0.9f, .weight_decay = 1e-4f };
+	struct pim_train_options opt = {
+		.sz = sizeof(opt), .mode = mode, .batch = BATCH, .tile = tile, .momentum = 0.9f, .weight_decay = 1e-4f};
 
 	memset(j, 0, sizeof(*j));
 	ok(pim_data_load(setting("PIM_DIGITS", "build/cache/data/digits.csv.gz"), "digits", &j->data));
@@ -92,15 +93,16 @@ static void fetch(struct job *j)
 
 static void check_losses(const struct job *j, const double loss[STEPS])
 {
-	const uint64_t dim[1] = { STEPS };
+	const uint64_t dim[1] = {STEPS};
 	const float *want, *want64;
 
 	ok(pim_safetensors_f32(j->want, "reference.loss", dim, 1, &want));
 	ok(pim_safetensors_f32(j->want, "reference.loss64", dim, 1, &want64));
 	for (int s = 0; s < STEPS; s++) {
-		printf("# step %d: loss %.7f, PyTorch %.7f, in double precision %.7f\n", s, loss[s], (double)want[s], (double)want64[s]);
-		ck_assert_msg(fabs(loss[s] - (double)want64[s]) <= AMPLIFICATION * 1.2e-7 * (double)want64[s], "loss of step %d: %.7f, PyTorch %.7f", s,
-			      loss[s], (double)want64[s]);
+		printf("# step %d: loss %.7f, PyTorch %.7f, in double precision %.7f\n", s, loss[s], (double)want[s],
+		       (double)want64[s]);
+		ck_assert_msg(fabs(loss[s] - (double)want64[s]) <= AMPLIFICATION * 1.2e-7 * (double)want64[s],
+			      "loss of step %d: %.7f, PyTorch %.7f", s, loss[s], (double)want64[s]);
 	}
 }
 
@@ -130,7 +132,7 @@ static void check_weights(const struct job *j)
 static const struct {
 	enum pim_mode mode;
 	uint32_t tile;
-} ways[] = { { PIM_SERIAL, 0 }, { PIM_PIPELINED, 16 } };
+} ways[] = {{PIM_SERIAL, 0}, {PIM_PIPELINED, 16}};
 
 START_TEST(ten_steps_give_the_losses_and_weights_of_pytorch)
 {

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * A card model driven by hand through its rings, for tests of PIM kernels: memory of one domain, feature maps in it, one program at a time.
- */
-#ifndef TESTS_CARD_RIG_H
-#define TESTS_CARD_RIG_H
+/* A card model driven by hand through its rings, for tests of PIM kernels: feature maps in one domain, one program at a time. */
+#ifndef TESTS_KERNEL_RIG_H
+#define TESTS_KERNEL_RIG_H
 
 #include <check.h>
 #include <semaphore.h>
@@ -29,19 +27,19 @@ struct rig {
 	uint64_t base, brk; /* of the memory in use */
 };
 
-static void rig_notify(void *ctx, unsigned int vector)
+static inline void rig_notify(void *ctx, unsigned int vector)
 {
 	(void)vector;
 	sem_post(&((struct rig *)ctx)->sem);
 }
 
-static void rig_await(struct rig *r, const volatile uint64_t *word, uint64_t value)
+static inline void rig_await(struct rig *r, const volatile uint64_t *word, uint64_t value)
 {
 	while (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value)
 		sem_wait(&r->sem);
 }
 
-static struct rig *rig_open(const char *path, uint32_t domain)
+static inline struct rig *rig_open(const char *path, uint32_t domain)
 {
 	struct rig *r = calloc(1, sizeof(*r));
 	struct pim_hw_authority *authority;
@@ -71,7 +69,7 @@ static struct rig *rig_open(const char *path, uint32_t domain)
 	return r;
 }
 
-static void rig_close(struct rig *r)
+static inline void rig_close(struct rig *r)
 {
 	pim_card_destroy(r->card);
 	munmap(r->bar, r->bytes);
@@ -83,7 +81,7 @@ static void rig_close(struct rig *r)
 #define RIG_CANARY 0x7fc0deadu
 
 /* Stripe-aligned memory full of canaries. */
-static uint64_t rig_alloc(struct rig *r, uint64_t bytes)
+static inline uint64_t rig_alloc(struct rig *r, uint64_t bytes)
 {
 	uint64_t at = r->brk, stripe = r->h->stripe_bytes;
 	uint32_t *p = (uint32_t *)(r->bar + at);
@@ -102,10 +100,10 @@ struct map {
 };
 
 /* gap: extra stripes between planes and blocks. */
-static struct map rig_map(struct rig *r, uint32_t c, uint32_t planes, uint32_t pixels, uint32_t gap)
+static inline struct map rig_map(struct rig *r, uint32_t c, uint32_t planes, uint32_t pixels, uint32_t gap)
 {
 	uint64_t stripe = r->h->stripe_bytes;
-	struct map m = { .c = c, .blocks = (c + 15) / 16, .planes = planes, .pixels = pixels };
+	struct map m = {.c = c, .blocks = (c + 15) / 16, .planes = planes, .pixels = pixels};
 
 	m.plane_bytes = ((uint64_t)pixels * PIM_HW_BLOCK + stripe - 1) / stripe * stripe + gap * stripe;
 	m.block_bytes = planes * m.plane_bytes + gap * stripe;
@@ -115,9 +113,9 @@ static struct map rig_map(struct rig *r, uint32_t c, uint32_t planes, uint32_t p
 }
 
 /* n records of 16 channels per block: what only the base die touches. */
-static struct map rig_records(struct rig *r, uint32_t c, uint32_t n)
+static inline struct map rig_records(struct rig *r, uint32_t c, uint32_t n)
 {
-	struct map m = { .c = c, .blocks = (c + 15) / 16, .planes = 1, .pixels = n };
+	struct map m = {.c = c, .blocks = (c + 15) / 16, .planes = 1, .pixels = n};
 
 	m.plane_bytes = m.block_bytes = n * 64ull;
 	m.bytes = m.blocks * m.block_bytes;
@@ -125,13 +123,13 @@ static struct map rig_records(struct rig *r, uint32_t c, uint32_t n)
 	return m;
 }
 
-static float *map_at(struct rig *r, const struct map *m, uint32_t c, uint32_t plane, uint32_t pixel)
+static inline float *map_at(struct rig *r, const struct map *m, uint32_t c, uint32_t plane, uint32_t pixel)
 {
 	return (float *)(r->bar + m->at + c / 16 * m->block_bytes + plane * m->plane_bytes + (uint64_t)pixel * 64) + c % 16;
 }
 
 /* Host copy [c][plane][pixel] in double, channels padded to blocks. */
-static double *map_read(struct rig *r, const struct map *m)
+static inline double *map_read(struct rig *r, const struct map *m)
 {
 	uint32_t nc = m->blocks * 16;
 	double *v = malloc(sizeof(*v) * nc * m->planes * m->pixels), *p = v;
@@ -144,7 +142,7 @@ static double *map_read(struct rig *r, const struct map *m)
 }
 
 /* Every byte of the map's memory that is no pixel still holds its canary. */
-static void map_check_pads(struct rig *r, const struct map *m, const char *what)
+static inline void map_check_pads(struct rig *r, const struct map *m, const char *what)
 {
 	uint64_t words = m->bytes / 4;
 	uint8_t *pixel = calloc(1, words);
@@ -172,12 +170,12 @@ struct launch {
 };
 
 /* A map of one plane beside maps of several (the output of a pool) stays at its plane. */
-static uint64_t plane_step(const struct map *m)
+static inline uint64_t plane_step(const struct map *m)
 {
 	return m->planes > 1 ? m->plane_bytes : 0;
 }
 
-static struct pim_hw_done rig_run(struct rig *r, const struct launch *l)
+static inline struct pim_hw_done rig_run(struct rig *r, const struct launch *l)
 {
 	const struct pim_kernel *k = pim_kernel_find(l->kernel);
 	struct pim_hw_control *control = (struct pim_hw_control *)(r->bar + PIM_HW_CONTROL_OFF);
@@ -207,10 +205,12 @@ static struct pim_hw_done rig_run(struct rig *r, const struct launch *l)
 	for (uint32_t i = 0; i < l->nmaps; i++) {
 		const struct map *m = l->map[i];
 
-		d->binding[i] = (struct pim_hw_binding){ .base = m->at, .bytes = m->bytes, .access = l->access[i] ? l->access[i] : k->access[i] };
-		p->stream[i] = (struct pim_hw_stream){ .binding = i, .block_bytes = m->block_bytes, .plane_bytes = plane_step(m) };
+		d->binding[i] = (struct pim_hw_binding){
+			.base = m->at, .bytes = m->bytes, .access = l->access[i] ? l->access[i] : k->access[i]};
+		p->stream[i] = (struct pim_hw_stream){.binding = i, .block_bytes = m->block_bytes, .plane_bytes = plane_step(m)};
 	}
-	d->binding[l->nmaps] = (struct pim_hw_binding){ .base = r->h->window_off, .bytes = pim_kernel_image_bytes, .access = PIM_HW_READ };
+	d->binding[l->nmaps] =
+		(struct pim_hw_binding){.base = r->h->window_off, .bytes = pim_kernel_image_bytes, .access = PIM_HW_READ};
 	__atomic_store_n(&control->tail[PIM_HW_PIM], r->seqno, __ATOMIC_RELEASE);
 	pim_card_doorbell(r->card, PIM_HW_PIM);
 	rig_await(r, (const volatile uint64_t *)&state->completed[PIM_HW_PIM], r->seqno);
@@ -219,19 +219,19 @@ static struct pim_hw_done rig_run(struct rig *r, const struct launch *l)
 }
 
 /* After a job that failed, as a driver does: its slot takes jobs again. */
-static void rig_recover(struct rig *r)
+static inline void rig_recover(struct rig *r)
 {
 	((struct pim_hw_slot *)(r->bar + r->h->slots_off))->error = 0;
 }
 
 /* Runs it, expects success and untouched pads. */
-static void rig_ok(struct rig *r, const struct launch *l)
+static inline void rig_ok(struct rig *r, const struct launch *l)
 {
 	struct pim_hw_done done = rig_run(r, l);
 	char what[64];
 
-	ck_assert_msg(done.status == PIM_HW_OK, "%s: status %u at word %u, address 0x%llx, unit %u", l->kernel, done.status, done.where,
-		      (unsigned long long)done.address, done.unit);
+	ck_assert_msg(done.status == PIM_HW_OK, "%s: status %u at word %u, address 0x%llx, unit %u", l->kernel, done.status,
+		      done.where, (unsigned long long)done.address, done.unit);
 	for (uint32_t i = 0; i < l->nmaps; i++) {
 		snprintf(what, sizeof(what), "%s, stream %u", l->kernel, i);
 		map_check_pads(r, l->map[i], what);
