@@ -32,7 +32,7 @@ TEST_SRC := $(wildcard tests/unit/test_*.c)
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 CARD_LIBS := -ldnnl -lm -lpthread -fopenmp
-LIB_LIBS := -ldrm -lnuma -ljson-c -ldl -lm -lpthread
+LIB_LIBS := -ldrm -lnuma -ljson-c -lz -ldl -lm -lpthread
 
 CARD_SO := $(BUILD)/libpimcard.so
 LIB_SO := $(BUILD)/librt-pim.so.$(VERSION)
@@ -96,7 +96,7 @@ $(BUILD)/pim-vm: $(call obj,$(filter-out tools/pim-vm/init.c,$(wildcard tools/pi
 # Unit tests link the static library: they may look inside.
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/unit/test_%.o $(BUILD)/librt-pim.a $(CARD_SO)
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) $(PIM_LDFLAGS) $< $(BUILD)/librt-pim.a -Wl,-rpath,'$$ORIGIN/..' -L$(BUILD) -lpimcard $(LIB_LIBS) $(CARD_LIBS) -lcheck -lsubunit -lrt -o $@
+	$(call say,LD,$@)$(CC) $(PIM_LDFLAGS) $< $(BUILD)/librt-pim.a -Wl,-rpath,'$$ORIGIN/..' -L$(BUILD) -lpimcard $(LIB_LIBS) $(CARD_LIBS) -lcheck -lsubunit -lrt -lm -lpthread -o $@
 
 clean:
 	rm -rf build
