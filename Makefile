@@ -65,7 +65,7 @@ $(CARD_SO): $(call obj,$(CARD_SRC))
 	$(call say,LD,$@)$(CC) -shared -Wl,-soname,libpimcard.so $(PIM_LDFLAGS) $^ $(CARD_LIBS) -o $@
 
 $(LIB_SO): $(call obj,$(LIB_SRC)) lib/librt-pim.map
-	$(call say,LD,$@)$(CC) -shared -Wl,-soname,librt-pim.so.$(SOVERSION) -Wl,--version-script=lib/librt-pim.map -Wl,-z,defs $(PIM_LDFLAGS) $(filter %.o,$^) $(LIB_LIBS) -o $@
+	$(call say,LD,$@)$(CC) -shared -Wl,-soname,librt-pim.so.$(SOVERSION) -Wl,--version-script=lib/librt-pim.map -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' $(PIM_LDFLAGS) $(filter %.o,$^) $(LIB_LIBS) -o $@
 
 $(BUILD)/librt-pim.so: $(LIB_SO)
 	$(Q)ln -sf librt-pim.so.$(VERSION) $(BUILD)/librt-pim.so.$(SOVERSION)
