@@ -7,6 +7,7 @@ set -u
 build=$1
 shift
 export PIM_CACHE=${PIM_CACHE:-$PWD/build/cache}
+export PIM_DIGITS=${PIM_DIGITS:-$PIM_CACHE/data/digits.csv.gz}
 logs=$build/test
 mkdir -p "$logs"
 passed=0 failed=0 skipped=0

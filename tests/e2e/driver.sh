@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# pim-train on the driver in the VM when something is wrong: no module, no permission, a card that dies. One clear line, no hang, nothing lost.
+# usage: driver.sh [BUILD]; the data set is $PIM_DIGITS or BUILD/cache/data/digits.csv.gz
+. "$(dirname "$0")/tap.bash"
+digits=${PIM_DIGITS:-$build/cache/data/digits.csv.gz}
+mkdir "$tmp/rw"
+train="$build/pim-train --device drm --data $digits --out $tmp/rw --progress lines --channels 16"
+guest="$vm run --quiet --card cards/paper.card --rw $tmp/rw"
+
+refuses "without the module the fix is named" 1 'pim\.ko' $guest --module none -- $train --steps 5
+refuses "without permission on the render node it is named" 1 'renderD128.*[Pp]ermission|[Pp]ermission.*renderD128' \
+	$guest -- sh -c "chmod 0600 /dev/dri/renderD128; exec setpriv --reuid 65534 --regid 65534 --clear-groups -- $train --steps 5 --out /tmp"
+
+# training STEPS-PATTERN ARGUMENT...: $pid is pim-vm, training has gone on as far as the pattern says
+training() {
+	local pattern=$1
+	shift
+	: > "$tmp/err"
+	$guest -- "$@" > "$tmp/outp" 2> "$tmp/err" < /dev/null &
+	pid=$!
+	appears "$tmp/err" "$pattern" 60 && all=$(family $pid)
+}
+
+# settled: $pid ends within 40 s
+settled() {
+	local i
+	for i in $(seq 400); do
+		kill -0 $pid 2> /dev/null || break
+		sleep 0.1
+	done
+	if kill -0 $pid 2> /dev/null; then
+		echo "pim-vm hangs" >> "$tmp/err"
+		kill -TERM $pid
+	fi
+	wait $pid
+}
+
+training 'epoch 3/' $train --epochs 500
+emu_pid=$(named $pid pim-emu)
+worker=$(named $pid pim-emu-card)
+kill -KILL $emu_pid $worker
+settled
+rc=$?
+[ $rc = 1 ] && grep -q '^pim-train: training: ' "$tmp/err" && grep -q 'pim-emu, the card, died' "$tmp/err"
+report $? "a card that dies in mid-training ends it with a clear error"
+gone $all
+report $? "and leaves no process"
+run 0 $guest -- $train --steps 70 --resume "$tmp/rw/digits-pipelined.safetensors"
+report $? "the last checkpoint is whole: training goes on from it"
+
+training 'epoch 3/' sh -c "$train --epochs 500; echo first ended with \$? >&2; $train --steps 30 && echo second is well >&2"
+kill -KILL "$(named $pid pim-emu-card)"
+settled
+rc=$?
+[ $rc = 0 ] && grep -q 'started again over the same memory' "$tmp/err" && grep -q 'first ended with 1' "$tmp/err" && grep -q 'second is well' "$tmp/err"
+report $? "a card process that crashes costs its jobs, and the next run finds a working card"
+finish
