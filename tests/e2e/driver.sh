@@ -3,7 +3,7 @@
 # pim-train on the driver in the VM when something is wrong: no module, no permission, a card that dies. One clear line, no hang, nothing lost.
 # usage: driver.sh [BUILD]; the data set is $PIM_DIGITS or BUILD/cache/data/digits.csv.gz
 . "$(dirname "$0")/tap.bash"
-digits=${PIM_DIGITS:-$build/cache/data/digits.csv.gz}
+digits=${PIM_DIGITS:-${PIM_CACHE:-$build/cache}/data/digits.csv.gz}
 mkdir "$tmp/rw"
 train="$build/pim-train --device drm --data $digits --out $tmp/rw --progress lines --channels 16"
 guest="$vm run --quiet --card cards/paper.card --rw $tmp/rw"
@@ -16,6 +16,7 @@ refuses "without permission on the render node it is named" 1 'renderD128.*[Pp]e
 training() {
 	local pattern=$1
 	shift
+	all=
 	: > "$tmp/err"
 	$guest -- "$@" > "$tmp/outp" 2> "$tmp/err" < /dev/null &
 	pid=$!
@@ -36,10 +37,7 @@ settled() {
 	wait $pid
 }
 
-training 'epoch 3/' $train --epochs 500
-emu_pid=$(named $pid pim-emu)
-worker=$(named $pid pim-emu-card)
-kill -KILL $emu_pid $worker
+training 'epoch 3/' $train --epochs 500 && kill -KILL "$(named $pid pim-emu)" "$(named $pid pim-emu-card)"
 settled
 rc=$?
 [ $rc = 1 ] && grep -q '^pim-train: training: ' "$tmp/err" && grep -q 'pim-emu, the card, died' "$tmp/err"
@@ -49,8 +47,8 @@ report $? "and leaves no process"
 run 0 $guest -- $train --steps 70 --resume "$tmp/rw/digits-pipelined.safetensors"
 report $? "the last checkpoint is whole: training goes on from it"
 
-training 'epoch 3/' sh -c "$train --epochs 500; echo first ended with \$? >&2; $train --steps 30 && echo second is well >&2"
-kill -KILL "$(named $pid pim-emu-card)"
+training 'epoch 3/' sh -c "$train --epochs 500; echo first ended with \$? >&2; $train --steps 30 && echo second is well >&2" &&
+	kill -KILL "$(named $pid pim-emu-card)"
 settled
 rc=$?
 [ $rc = 0 ] && grep -q 'started again over the same memory' "$tmp/err" && grep -q 'first ended with 1' "$tmp/err" && grep -q 'second is well' "$tmp/err"
