@@ -51,8 +51,11 @@ family() {
 	for stat in /proc/[0-9]*/stat; do
 		read -r rest 2> /dev/null < "$stat" || continue
 		set -- ${rest##*) }
-		[ "$2" = "$pid" ] && family "$(basename "$(dirname "$stat")")"
+		if [ "$2" = "$pid" ]; then
+			family "$(basename "$(dirname "$stat")")"
+		fi
 	done
+	return 0
 }
 
 # gone PID...: within 5 s none of them is running
