@@ -249,7 +249,7 @@ int pim_job_init(struct pim_device *pim)
 
 int pim_job_module_init(void)
 {
-	pim_job_cache = KMEM_CACHE(pim_job, 0);
+	pim_job_cache = KMEM_CACHE_USERCOPY(pim_job, 0, desc.payload); /* what is copied in from user space, nothing else */
 	return pim_job_cache ? 0 : -ENOMEM;
 }
 

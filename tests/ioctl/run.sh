@@ -1,0 +1,20 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The ioctl tests, inside the guest, as root. Exit status 0 only if all of them pass.
+#
+#	run.sh PIM-IOCTL PIM.KO [options of pim-ioctl]
+#
+# The card should have several domains (cards/test-4dom.card).
+set -eu
+
+if [ $# -lt 2 ]; then
+	echo "usage: run.sh PIM-IOCTL PIM.KO [--filter PART-OF-A-NAME]" >&2
+	exit 2
+fi
+binary=$1 module=$2
+shift 2
+for f in "$binary" "$module"; do
+	[ -f "$f" ] || { echo "run.sh: $f is not there: make it first" >&2; exit 2; }
+done
+[ -d /sys/module/pim ] || insmod "$module" || { echo "run.sh: $module does not load: see the kernel log" >&2; exit 1; }
+exec "$binary" --module "$module" "$@"

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* Processes that die, cards that hang, modules that are loaded and unloaded, devices that are unbound. */
+#include "harness.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TIMEOUT_MS 500
+#define DRIVER "/sys/bus/pci/drivers/pim"
+
+static void usable(void)
+{
+	int fd = dev_open();
+	uint32_t q = queue_new(fd), done = syncobj_new(fd);
+	struct drm_pim_binding b = { .handle = gem(fd, 65536, 0, 0), .access = 3, .bytes = 65536 };
+	struct pim_hw_copy payload;
+	struct drm_pim_job fill = job_fill(&b, &payload, 0x12345678);
+	volatile uint32_t *p = gem_map(fd, b.handle, 65536);
+
+	CHECK_OK(submit(fd, q, &fill, 1, 0, done, NULL));
+	CHECK_OK(syncobj_wait(fd, done, 0, 10000));
+	CHECK_EQ(syncobj_status(fd, done), 1);
+	CHECK_EQ(p[100], 0x12345678);
+	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 10000));
+	CHECK_OK(release(fd, 1));
+	close(fd);
+}
+
+static void busy_process(void *arg)
+{
+	int *say = arg, fd = dev_open(), i;
+	uint32_t q = queue_new(fd), w = queue_new(fd), s = syncobj_new(fd);
+	struct drm_pim_binding b = { .handle = gem(fd, 4 << 20, DRM_PIM_GEM_WINDOW, 0), .access = 3, .bytes = 4 << 20 };
+	struct pim_hw_copy payload;
+	static struct drm_pim_job jobs[1000];
+
+	for (i = 0; i < 1000; i++)
+		jobs[i] = i % 2 ? job_nop(DRM_PIM_ENGINE_PIM) : job_fill(&b, &payload, 1);
+	CHECK_OK(submit(fd, q, jobs, 1000, 0, s, NULL));
+	CHECK_OK(submit(fd, w, jobs, 1000, s, 0, NULL));
+	CHECK_EQ(write(say[1], "x", 1), 1);
+	pause();
+}
+
+static void killed_with_jobs(void)
+{
+	int say[2], pid, status, i;
+	char c;
+
+	CHECK_OK(pipe(say));
+	for (i = 0; i < 3; i++) {
+		pid = child(busy_process, say);
+		CHECK_EQ(read(say[0], &c, 1), 1);
+		CHECK_OK(kill(pid, SIGKILL));
+		CHECK(child_ended(pid, 20000, &status));
+		usable();
+	}
+}
+
+static void closed_with_jobs(void)
+{
+	int fd = dev_open();
+	uint32_t q = queue_new(fd);
+	struct drm_pim_job jobs[500];
+	int i;
+
+	for (i = 0; i < 500; i++)
+		jobs[i] = job_nop((uint32_t)i % 2);
+	CHECK_OK(submit(fd, q, jobs, 500, 0, 0, NULL));
+	close(fd);
+	usable();
+}
+
+/* A job that never ends costs its queue, not the others: memory and idle queues survive the reset. */
+static void job_timeout(void)
+{
+	int bad = dev_open(), good = dev_open();
+	uint32_t qb = queue_new(bad), qg = queue_new(good), never = syncobj_new(bad), done = syncobj_new(good);
+	struct drm_pim_job job = job_nop(DRM_PIM_ENGINE_HOST), waits = job_nop(DRM_PIM_ENGINE_PIM);
+	volatile uint32_t *p = gem_map(good, gem(good, 4096, 0, 0), 4096);
+	uint64_t t0;
+
+	*p = 77;
+	CHECK_OK(submit(good, qg, &job, 1, 0, done, NULL));
+	CHECK_OK(syncobj_wait(good, done, 0, 5000));
+	module_param("job_timeout_ms", TIMEOUT_MS);
+	t0 = now_ms();
+	gate_close(bad, qb, never);
+	CHECK_OK(syncobj_wait(bad, never, 0, 10000));
+	module_param("job_timeout_ms", 10000);
+	CHECK(now_ms() - t0 >= TIMEOUT_MS);
+	CHECK_EQ(syncobj_status(bad, never), -EIO);
+	CHECK_EQ(queue_query(bad, qb).status, PIM_HW_E_TIMEOUT);
+	CHECK_EQ(submit(bad, qb, &job, 1, 0, 0, NULL), -EIO);
+
+	job_wait(&waits, DRM_PIM_ENGINE_HOST, 1); /* a job of before the reset: its slot's value must be back */
+	CHECK_OK(submit(good, qg, &waits, 1, 0, done, NULL));
+	CHECK_OK(syncobj_wait(good, done, 0, 5000));
+	CHECK_EQ(syncobj_status(good, done), 1);
+	CHECK_EQ(*p, 77);
+	usable();
+}
+
+/* Claims, too, survive a reset. */
+static void claim_survives(void)
+{
+	int fd = dev_open();
+	uint32_t q = queue_new(fd), q2 = queue_new(fd), never = syncobj_new(fd), done = syncobj_new(fd);
+	struct drm_pim_binding b = { .handle = gem(fd, 4096, 0, 0), .access = 3, .bytes = 4096 };
+	struct drm_pim_job job = job_on(DRM_PIM_ENGINE_PIM, &b);
+
+	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 1000));
+	module_param("job_timeout_ms", TIMEOUT_MS);
+	gate_close(fd, q, never);
+	CHECK_OK(syncobj_wait(fd, never, 0, 10000));
+	module_param("job_timeout_ms", 10000);
+	CHECK_EQ(authority(fd, 0).owner, DRM_PIM_OWNER_PIM);
+	CHECK_OK(submit(fd, q2, &job, 1, 0, done, NULL));
+	CHECK_OK(syncobj_wait(fd, done, 0, 5000));
+	CHECK_EQ(syncobj_status(fd, done), 1);
+}
+
+/* A file closed while its job hangs: the claim still ends, after the reset. */
+static void hang_and_close(void)
+{
+	int fd = dev_open(), other = dev_open();
+	uint32_t q = queue_new(fd);
+	struct drm_pim_binding b = { .handle = gem(fd, 4096, 0, 0), .access = 3, .bytes = 4096 };
+	struct drm_pim_job job = job_on(DRM_PIM_ENGINE_PIM, &b);
+
+	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 1000));
+	job.flags = DRM_PIM_JOB_CLOSE;
+	job.batch = 1;
+	job.batch_engines = 3;
+	CHECK_OK(submit(fd, q, &job, 1, 0, 0, NULL));
+	sleep_ms(50);
+	module_param("job_timeout_ms", TIMEOUT_MS);
+	close(fd);
+	module_param("job_timeout_ms", 10000);
+	CHECK_OK(acquire(other, 1, DRM_PIM_OWNER_PIM, 5000));
+	CHECK_OK(release(other, 1));
+	usable();
+}
+
+static int load(void)
+{
+	int fd = open(module_path, O_RDONLY | O_CLOEXEC), ret;
+
+	CHECK(fd >= 0);
+	ret = (int)syscall(SYS_finit_module, fd, "", 0);
+	ret = ret < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+static int unload(void)
+{
+	return syscall(SYS_delete_module, "pim", O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+/* A process that just ended may still be giving up its file. */
+static void unload_soon(void)
+{
+	uint64_t end = now_ms() + 5000;
+	int ret;
+
+	while ((ret = unload()) == -EWOULDBLOCK && now_ms() < end)
+		sleep_ms(20);
+	CHECK_OK(ret);
+}
+
+static void reload(void)
+{
+	char path[32];
+	int i;
+
+	if (!module_path)
+		skip("no --module");
+	for (i = 0; i < 5; i++) {
+		unload_soon();
+		CHECK_EQ(dev_find(path), -ENODEV);
+		CHECK_OK(load());
+		usable();
+	}
+}
+
+static void in_use(void)
+{
+	struct drm_pim_job job = job_nop(0);
+	int fd = dev_open();
+	uint32_t q = queue_new(fd), done = syncobj_new(fd);
+	struct drm_syncobj_handle h = { .handle = done, .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE, .fd = -1 };
+
+	if (!module_path)
+		skip("no --module");
+	CHECK_EQ(unload(), -EWOULDBLOCK);
+	CHECK_OK(submit(fd, q, &job, 1, 0, done, NULL));
+	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &h));
+	close(fd);
+	sleep_ms(200);
+	CHECK_EQ(unload(), -EWOULDBLOCK); /* a fence alone keeps the module */
+	close(h.fd);
+	unload_soon();
+	CHECK_OK(load());
+	usable();
+}
+
+static void driver_file(const char *file, const char *text)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), DRIVER "/%s", file);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	CHECK(fd >= 0);
+	CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void find_function(char name[32])
+{
+	DIR *dir = opendir(DRIVER);
+	struct dirent *e;
+
+	CHECK(dir);
+	name[0] = '\0';
+	while ((e = readdir(dir)))
+		if (strchr(e->d_name, ':') && strlen(e->d_name) < 32)
+			strcpy(name, e->d_name);
+	closedir(dir);
+	CHECK(name[0]);
+}
+
+static void touch(void *arg)
+{
+	CHECK_EQ(**(volatile uint32_t **)arg, 0); /* a page of zeros in place of the card */
+}
+
+static void unbind(void)
+{
+	char name[32];
+	int fd = dev_open(), pid, status;
+	uint32_t q = queue_new(fd), gateq = queue_new(fd), in = syncobj_new(fd), out = syncobj_new(fd), h = gem(fd, 65536, 0, 0);
+	volatile uint32_t *p = gem_map(fd, h, 65536);
+	struct drm_pim_job jobs[2] = { job_nop(1), job_nop(0) };
+	struct drm_pim_get_param param = { 0 };
+
+	find_function(name);
+	*p = 5;
+	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 1000));
+	pid = child(touch, &p); /* waits for the memory */
+	gate_close(fd, gateq, in);
+	CHECK_OK(submit(fd, q, jobs, 2, in, out, NULL));
+	CHECK(!child_ended(pid, 50, &status));
+	driver_file("unbind", name);
+
+	child_ok(pid, 5000);
+	CHECK_EQ(*p, 0);
+	*p = 6;
+	CHECK_EQ(*p, 6);
+	CHECK_EQ(pim_ioctl(fd, DRM_IOCTL_PIM_GET_PARAM, &param), -ENODEV);
+	close(fd);
+	driver_file("bind", name);
+	usable();
+}
+
+static void unbind_idle(void)
+{
+	char name[32];
+	int i;
+
+	find_function(name);
+	for (i = 0; i < 3; i++) {
+		driver_file("unbind", name);
+		driver_file("bind", name);
+	}
+	usable();
+}
+
+const struct test life_tests[] = {
+	{ "a process killed with jobs in flight leaves a usable card", killed_with_jobs },
+	{ "a file closed with jobs in flight leaves a usable card", closed_with_jobs },
+	{ "a hanging job costs its queue; memory and other queues survive the reset", job_timeout },
+	{ "a claim survives the reset", claim_survives },
+	{ "a claim ends although its file was closed with a hanging job", hang_and_close },
+	{ "the driver is unbound and bound again", unbind_idle },
+	{ "an unbind with mappings, waiting faults and jobs in flight ends them all", unbind },
+	{ "the module is unloaded and loaded again", reload },
+	{ "files and fences keep the module from being unloaded", in_use },
+	TEST_END
+};
