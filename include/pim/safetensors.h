@@ -6,7 +6,7 @@
 #ifndef PIM_SAFETENSORS_H
 #define PIM_SAFETENSORS_H
 
-#include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -29,21 +29,21 @@ struct pim_tensor {
 	const void *data;
 };
 
-/* An empty collection; NULL without memory. The caller owns it. */
-struct pim_safetensors *pim_safetensors_new(void);
+/* An empty collection, the caller's. */
+int pim_safetensors_new(struct pim_safetensors **st);
 void pim_safetensors_free(struct pim_safetensors *st);
 
-/* Copies name and data in. Errors: -EINVAL (empty or reserved name, dims, size), -EEXIST (name taken), -ENOMEM. */
-int pim_safetensors_add(struct pim_safetensors *st, const char *name, enum pim_dtype dtype, uint32_t ndims, const uint64_t *dim, const void *data);
+/* Copies name and data in. Errors: -EINVAL (empty or reserved name, size), -EEXIST (name taken), -ENOMEM. */
+int pim_safetensors_add_f32(struct pim_safetensors *st, const char *name, const uint64_t *dim, uint32_t ndims, const float *data);
+int pim_safetensors_add_i64(struct pim_safetensors *st, const char *name, const uint64_t *dim, uint32_t ndims, const int64_t *data);
 
 uint32_t pim_safetensors_count(const struct pim_safetensors *st);
 /* Tensors in the order of their data in the file; NULL past the last. */
 const struct pim_tensor *pim_safetensors_get(const struct pim_safetensors *st, uint32_t i);
-/* By name, NULL if there is none. */
-const struct pim_tensor *pim_safetensors_find(const struct pim_safetensors *st, const char *name);
-/* By name, checked. Errors: -ENOENT no such tensor, -EINVAL another type or shape; the message has both. */
-int pim_safetensors_require(const struct pim_safetensors *st, const char *name, enum pim_dtype dtype, uint32_t ndims, const uint64_t *dim,
-			    const void **data);
+bool pim_safetensors_has(const struct pim_safetensors *st, const char *name);
+/* The data of a tensor of this type and shape. Errors: -ENOENT no such tensor, -EINVAL another type or shape; the message has both. */
+int pim_safetensors_f32(const struct pim_safetensors *st, const char *name, const uint64_t *dim, uint32_t ndims, const float **data);
+int pim_safetensors_i64(const struct pim_safetensors *st, const char *name, const uint64_t *dim, uint32_t ndims, const int64_t **data);
 
 /* Read a whole file. Nothing of it is believed: -EINVAL with "FILE: reason" unless every byte has its tensor. */
 int pim_safetensors_read(const char *path, struct pim_safetensors **st);
