@@ -34,7 +34,7 @@ struct pim_trainer {
 	struct params params;
 	struct pim_buffer *code;
 	struct runner train, eval;
-	struct pim_step_result *result; /* ring of opt.ahead */
+	struct pim_step_result *result; /* ring of 2 x opt.ahead: those in flight, and those done that nobody has fetched yet */
 	uint64_t submitted, finished, fetched; /* training steps */
 	uint64_t start; /* steps that the loaded weights had behind them, less those submitted then */
 	uint64_t seq[PIM_ENGINES]; /* number of the last job submitted */
@@ -192,7 +192,7 @@ static int finish(struct pim_trainer *tr)
 	if (err)
 		return err;
 	for (; tr->finished < tr->submitted; tr->finished++)
-		tr->result[tr->finished % tr->opt.ahead] = read_slot(&tr->train, (uint32_t)(tr->finished % tr->opt.ahead));
+		tr->result[tr->finished % (2 * tr->opt.ahead)] = read_slot(&tr->train, (uint32_t)(tr->finished % tr->opt.ahead));
 	return 0;
 }
 
@@ -239,6 +239,14 @@ fail:
 	return err;
 }
 
+/* A job that does nothing, for the numbers that the device's jobs have reached: waits count from there. */
+static int first_numbers(struct pim_trainer *tr)
+{
+	const struct pim_job nop = { .engine = PIM_HOST, .op = PIM_HW_OP_NOP };
+
+	return pim_submit(tr->dev, &nop, 1, tr->seq);
+}
+
 static int upload_code(struct pim_trainer *tr)
 {
 	void *base;
@@ -278,9 +286,9 @@ PIM_API int pim_trainer_create(struct pim_device *dev, const struct pim_net *net
 		tr->opt.batch = 64;
 	if (!tr->opt.ahead)
 		tr->opt.ahead = 4;
-	tr->result = calloc(tr->opt.ahead, sizeof(*tr->result));
+	tr->result = calloc(2 * tr->opt.ahead, sizeof(*tr->result));
 	if (!tr->result) {
-		err = pim_error(-ENOMEM, "no memory for %u results", tr->opt.ahead);
+		err = pim_error(-ENOMEM, "no memory for %u results", 2 * tr->opt.ahead);
 		goto fail;
 	}
 	err = params_create(&tr->params, net, dev);
@@ -292,6 +300,8 @@ PIM_API int pim_trainer_create(struct pim_device *dev, const struct pim_net *net
 		err = params_init(&tr->params, tr->opt.seed);
 	if (!err)
 		err = to_card(tr);
+	if (!err)
+		err = first_numbers(tr);
 	if (err)
 		goto fail;
 	*out = tr;
@@ -343,8 +353,8 @@ PIM_API int pim_trainer_step(struct pim_trainer *tr, const float *image, const u
 
 	if (!err && tr->submitted - tr->finished == tr->opt.ahead)
 		err = finish(tr);
-	if (!err && tr->submitted - tr->fetched == tr->opt.ahead)
-		err = pim_error(-ENOBUFS, "%u results wait to be fetched with pim_trainer_result()", tr->opt.ahead);
+	if (!err && tr->submitted - tr->fetched == 2 * tr->opt.ahead)
+		err = pim_error(-ENOBUFS, "%u results wait to be fetched with pim_trainer_result()", 2 * tr->opt.ahead);
 	if (err)
 		return err;
 	fill_slot(&tr->train, slot, image, label, tr->opt.batch);
@@ -365,7 +375,7 @@ PIM_API int pim_trainer_result(struct pim_trainer *tr, struct pim_step_result *r
 	}
 	if (tr->fetched == tr->finished)
 		return 0;
-	*res = tr->result[tr->fetched++ % tr->opt.ahead];
+	*res = tr->result[tr->fetched++ % (2 * tr->opt.ahead)];
 	return 1;
 }
 

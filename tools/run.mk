@@ -10,7 +10,7 @@ SAN_BUILD := $(BUILD)/san
 SAN_KINDS := address,undefined
 CARD ?= cards/paper.card
 DIGITS := $(PIM_CACHE)/data/digits.csv.gz
-TRAIN_ARGS ?= --compare
+TRAIN_ARGS ?= --compare --target 95
 OUT := $(BUILD)/out
 
 # Goals that install first run the rest in a make of its own: before, there may be neither a compiler nor kernel headers to look for.
