@@ -42,7 +42,7 @@ run: deps ## train a CNN on the emulated card in a VM, serial and pipelined
 	@mkdir -p $(OUT)
 	@echo "run: booting the guest and training there"
 	$(Q)$(BUILD)/pim-vm run --card $(CARD) --rw $(OUT) --timeout 600 -- \
-		$(BUILD)/pim-train --device drm --data $(DIGITS) --out $(OUT) $(TRAIN_ARGS)
+		$(BUILD)/pim-train --device drm --data $(DIGITS) --out $(OUT) $(TRAIN_ARGS) $$(test -t 2 && echo --progress bar)
 
 tests: tools $(TESTS) $(BUILD)/tests/pim-ioctl
 
