@@ -156,7 +156,7 @@ static void pim_job_free(struct drm_sched_job *base)
 {
 	struct pim_job *job = to_pim_job(base);
 
-	/* Of a queue that was closed before the job could run. */
+	/* A scheduler that is torn down may drop a job that never ran. */
 	if (!dma_fence_is_signaled(job->fence))
 		pim_fence_end(job->fence, -ECANCELED);
 	pim_auth_leave(job);

@@ -19,7 +19,14 @@ static void pim_queue_release(struct kref *refs)
 {
 	struct pim_queue *queue = container_of(refs, struct pim_queue, refs);
 	struct pim_device *pim = queue->pim;
+	u32 e;
 
+	/*
+	 * Only now, with no job left: a scheduler that has to kill jobs leaks a fence for each in some kernels, and waits for their
+	 * dependencies in others.
+	 */
+	for (e = 0; e < PIM_HW_ENGINES; e++)
+		drm_sched_entity_fini(&queue->entity[e]);
 	xa_erase(&pim->queues, queue->slot / PIM_HW_ENGINES);
 	dma_fence_put(queue->last);
 	mutex_destroy(&queue->lock);
@@ -74,19 +81,15 @@ void pim_queue_restore(struct pim_device *pim)
 	xa_unlock(&pim->queues);
 }
 
-/* Jobs in a ring run on; the others are cancelled. Stop comes first: after it no job of this queue is written to either ring. */
+/* Jobs in a ring run on; the others are refused when their turn comes. The last job takes the queue with it. */
 static void pim_queue_close(struct pim_queue *queue)
 {
-	u32 e;
-
 	spin_lock(&queue->state);
 	WRITE_ONCE(queue->stop, true);
 	spin_unlock(&queue->state);
 	mutex_lock(&queue->lock);
 	queue->closed = true;
 	mutex_unlock(&queue->lock);
-	for (e = 0; e < PIM_HW_ENGINES; e++)
-		drm_sched_entity_fini(&queue->entity[e]);
 	pim_queue_put(queue);
 }
 

@@ -287,6 +287,8 @@ static int pim_submit_push(struct pim_submit *s)
 	ret = pim_auth_admit(queue->pim, queue->file, s->jobs, s->njobs);
 	if (ret)
 		return ret;
+	/* Else a fence of both engines that is only polled would lose the error of either. */
+	dma_fence_enable_sw_signaling(s->fence);
 
 	for (i = 0; i < s->njobs; i++) {
 		job = s->jobs[i];

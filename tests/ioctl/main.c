@@ -85,6 +85,28 @@ static const char *run_one(const struct test *t, bool *skipped)
 	return "a check failed";
 }
 
+/* Files and fences hold the module: once the test is gone nothing may. */
+static bool leaked(void)
+{
+	uint64_t end = now_ms() + 2000;
+	int refs = 0;
+	FILE *f;
+
+	do {
+		f = fopen("/sys/module/pim/refcnt", "r");
+		if (!f)
+			return false; /* built in, or not loaded */
+		if (fscanf(f, "%d", &refs) != 1)
+			refs = 0;
+		fclose(f);
+		if (!refs)
+			return false;
+		sleep_ms(10);
+	} while (now_ms() < end);
+	printf("# the module has %d references left\n", refs);
+	return true;
+}
+
 static int run_all(const char *filter)
 {
 	unsigned int n = 0, total = 0, failed = 0;
@@ -114,6 +136,8 @@ static int run_all(const char *filter)
 				continue;
 			skipped = false;
 			why = run_one(t, &skipped);
+			if (leaked())
+				why = "something was leaked";
 			if (kernel_log(kmsg))
 				why = "the kernel complained";
 			failed += why != NULL;

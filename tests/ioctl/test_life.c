@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ static void usable(void)
 	CHECK_OK(syncobj_wait(fd, done, 0, 10000));
 	CHECK_EQ(syncobj_status(fd, done), 1);
 	CHECK_EQ(p[100], 0x12345678);
+	CHECK_OK(munmap((void *)p, 65536)); /* a mapping holds the file */
 	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 10000));
 	CHECK_OK(release(fd, 1));
 	close(fd);
