@@ -98,6 +98,13 @@ $(BUILD)/tests/test_%: $(BUILD)/obj/tests/unit/test_%.o $(BUILD)/librt-pim.a $(C
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(PIM_LDFLAGS) $< $(BUILD)/librt-pim.a -Wl,-rpath,'$$ORIGIN/..' -L$(BUILD) -lpimcard $(LIB_LIBS) $(CARD_LIBS) -lcheck -lsubunit -lrt -lm -lpthread -o $@
 
+BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/bench_*.c))
+
+# Static too: in the guest there is nothing but the driver's backend to load.
+$(BUILD)/bench/bench_%: $(BUILD)/obj/tests/bench/bench_%.o $(BUILD)/librt-pim.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(PIM_LDFLAGS) $^ -Wl,-rpath,'$$ORIGIN/..' $(LIB_LIBS) -o $@
+
 clean:
 	rm -rf build
 

@@ -18,7 +18,7 @@ SUB = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j
 export PIM_DIGITS = $(DIGITS)
 SUITE = tests/run.sh $(BUILD)
 
-.PHONY: deps-test tests tests-san modules-checked test-unit test-san test-card test-module test-ioctl test-drm test-e2e
+.PHONY: deps-test benches tests tests-san modules-checked test-unit test-san test-card test-module test-ioctl test-drm test-e2e
 
 # The guest's init: static, and never with a sanitizer.
 $(BUILD)/pim-init: tools/pim-vm/init.c
@@ -38,56 +38,58 @@ deps-test: ## the same, and what the tests need
 
 run: deps ## train a CNN on the emulated card in a VM, serial and pipelined
 	@echo "run: building"
-	$(Q)$(SUB) tools module
+	+$(Q)$(SUB) tools module
 	@mkdir -p $(OUT)
 	@echo "run: booting the guest and training there"
 	$(Q)$(BUILD)/pim-vm run --card $(CARD) --rw $(OUT) --timeout 600 -- \
 		$(BUILD)/pim-train --device drm --data $(DIGITS) --out $(OUT) $(TRAIN_ARGS) $$(test -t 2 && echo --progress bar)
 
+benches: $(BENCHES)
+
 tests: tools $(TESTS) $(BUILD)/tests/pim-ioctl
 
 tests-san:
-	$(Q)$(SUB) BUILD=$(SAN_BUILD) SAN=$(SAN_KINDS) CFLAGS='-O1 -g' $(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(TESTS))
+	+$(Q)$(SUB) BUILD=$(SAN_BUILD) SAN=$(SAN_KINDS) CFLAGS='-O1 -g' $(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(TESTS))
 
 # Kernels that the driver must build for without a word: Debian's own, and the one of backports.
 NEXT_KVER = $(shell cat $(PIM_CACHE)/next/release 2>/dev/null)
 
 test: deps-test ## every test: unit, sanitizers, card, driver in the VM, end to end
 	@echo "test: building"
-	$(Q)$(SUB) tests module
-	$(Q)$(SUB) tests-san
+	+$(Q)$(SUB) tests module
+	+$(Q)$(SUB) tests-san
 	$(Q)$(SUITE) unit san module ioctl drm e2e
 
 test-unit: deps-test ## unit tests, and those of the card model
-	$(Q)$(SUB) tests
+	+$(Q)$(SUB) tests
 	$(Q)$(SUITE) unit
 
 test-san: deps-test ## unit tests with address and undefined-behaviour sanitizers
-	$(Q)$(SUB) tests-san
+	+$(Q)$(SUB) tests-san
 	$(Q)$(SUITE) san
 
 test-card: deps-test ## the card model's tests alone
-	$(Q)$(SUB) tests
+	+$(Q)$(SUB) tests
 	$(Q)$(SUITE) card
 
 test-module: deps-test ## the driver builds for both kernels without warnings, loads and unloads
-	$(Q)$(SUB) tools
+	+$(Q)$(SUB) tools
 	$(Q)$(SUITE) module
 
 test-ioctl: deps-test ## the driver's ioctl ABI, in the VM
-	$(Q)$(SUB) tests module
+	+$(Q)$(SUB) tests module
 	$(Q)$(SUITE) ioctl
 
 test-drm: deps-test ## the device conformance suite on the driver, in the VM
-	$(Q)$(SUB) tests module
+	+$(Q)$(SUB) tests module
 	$(Q)$(SUITE) drm
 
 test-e2e: deps-test ## the tools, from the outside
-	$(Q)$(SUB) tests module
+	+$(Q)$(SUB) tests module
 	$(Q)$(SUITE) e2e
 
 bench: deps ## measure latency, bandwidth, boot time, training speed
-	$(Q)$(SUB) tools module
+	+$(Q)$(SUB) tools module benches
 	$(Q)tests/bench/bench.sh $(BUILD)
 
 install: lib tools ## install into $(DESTDIR)$(PREFIX)

@@ -2,34 +2,9 @@
 # SPDX-License-Identifier: MIT
 # pim-train on the card model in this process: it learns, resumes exactly, and answers bad input with one clear line.
 # usage: train.sh [BUILD]; the data set is $PIM_DIGITS or BUILD/cache/data/digits.csv.gz
-set -u
-build=${1:-build}
+. "$(dirname "$0")/tap.bash"
 digits=${PIM_DIGITS:-$build/cache/data/digits.csv.gz}
 train="$build/pim-train --device emu:cards/paper.card"
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-n=0 failed=0
-
-report() { # report WHETHER NAME
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n - $2"
-	else
-		echo "not ok $n - $2"
-		sed 's/^/# /' "$tmp/err" "$tmp/outp" 2>/dev/null | tail -8
-		failed=$((failed + 1))
-	fi
-}
-
-# refuses NAME STATUS PATTERN COMMAND...: ends with STATUS, one line of error that matches
-refuses() {
-	local name=$1 status=$2 pattern=$3 rc
-	shift 3
-	timeout 60 "$@" >"$tmp/outp" 2>"$tmp/err" </dev/null
-	rc=$?
-	[ $rc = "$status" ] && [ "$(wc -l <"$tmp/err")" = 1 ] && grep -qE -- "$pattern" "$tmp/err"
-	report $? "$name"
-}
 
 weights() { sed -n 's/.*"weights":"\([0-9a-f]*\)".*/\1/p' "$1"; }
 
@@ -93,5 +68,4 @@ rc=$?
 [ $rc = 0 ] && grep -q 'same bits' "$tmp/outp"
 report $? "digits reach 95 % and serial and pipelined weights are the same bits"
 
-echo "1..$n"
-exit $((failed > 0))
+finish
