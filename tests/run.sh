@@ -52,7 +52,7 @@ step() {
 		echo "    it ran no test"
 	fi
 	grep -E '^not ok|:[FE]:|ERROR: |runtime error|warning:|error:' "$log" | head -n 12 | sed 's/^/    /'
-	tail -n 4 "$log" | sed 's/^/    | /'
+	[ "${PIPESTATUS[0]}" = 0 ] || tail -n 4 "$log" | sed 's/^/    | /'
 }
 
 unit() { # unit SUITE DIR PATTERN

@@ -53,4 +53,9 @@ settled
 rc=$?
 [ $rc = 0 ] && grep -q 'started again over the same memory' "$tmp/err" && grep -q 'first ended with 1' "$tmp/err" && grep -q 'second is well' "$tmp/err"
 report $? "a card process that crashes costs its jobs, and the next run finds a working card"
+weights() { sed -n 's/.*"weights":"\([0-9a-f]*\)".*/\1/p' "$tmp/outp"; }
+run 0 $guest -- $train --steps 40 --json && here=$(weights) &&
+	run 0 "$build/pim-train" --device emu:cards/paper.card --data "$digits" --out "$tmp/rw" --progress none --channels 16 --steps 40 --json &&
+	[ -n "$here" ] && [ "$here" = "$(weights)" ]
+report $? "the driver and the model in the process give the same weights, bit for bit"
 finish
