@@ -314,6 +314,68 @@ START_TEST(backward_weights_is_the_sum_over_images_and_pixels)
 }
 END_TEST
 
+/* sum of dst x conv(src, weights) + bias in double precision, with the number at "moved" moved by delta. */
+static double objective(const struct job *j, const float *moved, double delta)
+{
+	const struct pim_hw_conv *p = &j->d.conv;
+	double sum = 0;
+
+#define VALUE(ptr) ((double)*(ptr) + ((ptr) == moved ? delta : 0))
+	for (uint32_t o = 0; o < j->dst.f.c; o++) {
+		EACH_PIXEL(&j->dst, i, y, x) {
+			double out = VALUE(bias_at(j, o));
+
+			for (uint32_t c = 0; c < j->src.f.c; c++)
+				for (uint32_t ky = 0; ky < p->kh; ky++)
+					for (uint32_t kx = 0; kx < p->kw; kx++) {
+						int64_t sy = tap(y, p->sh, ky, p->ph, j->src.f.h);
+						int64_t sx = tap(x, p->sw, kx, p->pw, j->src.f.w);
+
+						if (sy >= 0 && sx >= 0)
+							out += VALUE(at(&j->src, c, i, sy, sx)) * VALUE(wei_at(j, o, c, ky, kx));
+					}
+			sum += out * *at(&j->dst, o, i, y, x);
+		}
+	}
+#undef VALUE
+	return sum;
+}
+
+/* got is the card's derivative of the objective by the number at "moved". The objective is linear in each number: no step is too long. */
+static void check_slope(const struct job *j, const float *moved, float got, const char *what, uint64_t seed)
+{
+	double want = (objective(j, moved, 0.5) - objective(j, moved, -0.5));
+
+	check_value(got, want, 4 * sqrt(j->dst.f.n * j->dst.f.h * j->dst.f.w + j->dst.f.c), what, seed);
+}
+
+START_TEST(gradients_of_convolution_are_finite_differences_of_its_forward)
+{
+	const struct shape *s = &shapes[_i];
+	uint64_t seed = rng_seed();
+	struct job j;
+
+	make_shape(&j, s);
+	/* The gradient lies where its number was; the objective's slope does not depend on that. */
+	bind_conv(&j, PIM_HW_OP_CONV_BWD_DATA, 0, 0, j.icb * 16);
+	run_ok(&j.d, seed);
+	for (int k = 0; k < 6; k++) {
+		const float *x = at(&j.src, below(s->ic), below(s->n), below(s->h), below(s->w));
+
+		check_slope(&j, x, *x, "a gradient of the input", seed);
+	}
+	fill_map(&j.src);
+	bind_conv(&j, PIM_HW_OP_CONV_BWD_WEIGHTS, PIM_HW_CONV_BIAS, 0, j.ocb * 16);
+	run_ok(&j.d, seed);
+	for (int k = 0; k < 6; k++) {
+		const float *w = wei_at(&j, below(s->oc), below(s->ic), below(s->kh), below(s->kw)), *b = bias_at(&j, below(s->oc));
+
+		check_slope(&j, w, *w, "a gradient of a weight", seed);
+		check_slope(&j, b, *b, "a gradient of a bias", seed);
+	}
+}
+END_TEST
+
 static uint8_t *snapshot(const struct job *j, uint64_t *bytes)
 {
 	uint8_t *s;
@@ -482,6 +544,21 @@ START_TEST(gemm_is_the_matrix_product)
 }
 END_TEST
 
+/* Mean loss in double precision with the score at "moved" moved by delta. */
+static double mean_loss(const struct map *x, const uint32_t *label, const float *moved, double delta)
+{
+	double loss = 0;
+
+	for (uint32_t i = 0; i < x->f.n; i++) {
+		double sum = 0;
+
+		for (uint32_t k = 0; k < x->f.c; k++)
+			sum += exp((double)*at(x, k, i, 0, 0) + (at(x, k, i, 0, 0) == moved ? delta : 0));
+		loss += log(sum) - ((double)*at(x, label[i], i, 0, 0) + (at(x, label[i], i, 0, 0) == moved ? delta : 0));
+	}
+	return loss / x->f.n;
+}
+
 START_TEST(loss_gradient_and_hits_equal_double_precision)
 {
 	uint64_t seed = rng_seed(), label, out;
@@ -521,6 +598,10 @@ START_TEST(loss_gradient_and_hits_equal_double_precision)
 			double want = k < 21 ? (exp((double)*at(&x, k, i, 0, 0)) / sum - (k == l[i])) / 9 : 0;
 
 			check_value(*at(&g, k, i, 0, 0), want, 0, "a gradient", seed);
+			if (k < 21) /* and by central differences of the loss */
+				check_value(*at(&g, k, i, 0, 0),
+					    (mean_loss(&x, l, at(&x, k, i, 0, 0), 1e-4) - mean_loss(&x, l, at(&x, k, i, 0, 0), -1e-4)) / 2e-4, 0,
+					    "a gradient by differences", seed);
 		}
 	}
 	check_value(res[0], loss / 9, 1, "the loss", seed);
@@ -590,6 +671,7 @@ int main(void)
 	tcase_add_loop_test(t, forward_is_the_sum_over_taps_and_input_channels, 0, NSHAPES);
 	tcase_add_loop_test(t, backward_data_is_the_transposed_sum_and_accumulates, 0, NSHAPES);
 	tcase_add_loop_test(t, backward_weights_is_the_sum_over_images_and_pixels, 0, NSHAPES);
+	tcase_add_loop_test(t, gradients_of_convolution_are_finite_differences_of_its_forward, 0, NSHAPES);
 	tcase_add_loop_test(t, tiles_give_the_bits_of_the_whole, 0, NSHAPES);
 	tcase_add_test(t, many_images_are_cut_the_same_way_for_every_tile);
 	tcase_add_test(t, convolutions_refuse_what_does_not_fit);
