@@ -75,7 +75,7 @@ $(BUILD)/librt-pim.a: $(call obj,$(LIB_SRC))
 	$(call say,AR,$@)rm -f $@ && $(AR) rcs $@ $^
 
 # Programs find the libraries next to themselves.
-RPATH := -Wl,-rpath,'$$ORIGIN' -L$(BUILD)
+RPATH := -Wl,-rpath,'$$ORIGIN:$$ORIGIN/../lib' -L$(BUILD)
 
 $(BUILD)/pim-emu: $(call obj,$(EMU_SRC)) $(CARD_SO)
 	$(call say,LD,$@)$(CC) $(PIM_LDFLAGS) $(call obj,$(EMU_SRC)) $(RPATH) -lpimcard -lpthread -o $@

@@ -66,7 +66,7 @@ int vm_mkdirs(const char *dir)
 
 static int find_places(struct vm_places *at)
 {
-	const char *cache = getenv("PIM_CACHE");
+	const char *cache = getenv("PIM_CACHE"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
 	ssize_t n = readlink("/proc/self/exe", at->bin, sizeof(at->bin) - 1);
 
 	if (n <= 0) {
@@ -75,10 +75,16 @@ static int find_places(struct vm_places *at)
 	}
 	at->bin[n] = '\0';
 	*strrchr(at->bin, '/') = '\0';
-	if (cache && *cache)
+	if (cache && *cache) {
 		n = snprintf(at->cache, sizeof(at->cache), "%s", cache);
-	else
+	} else {
 		n = snprintf(at->cache, sizeof(at->cache), "%s/cache", at->bin);
+		/* Not in a build directory: installed, where nothing may be written. */
+		if (access(at->cache, W_OK) && xdg && *xdg)
+			n = snprintf(at->cache, sizeof(at->cache), "%s/rt-pim", xdg);
+		else if (access(at->cache, W_OK))
+			n = snprintf(at->cache, sizeof(at->cache), "%s/.cache/rt-pim", home && *home ? home : "/tmp");
+	}
 	return n < (ssize_t)sizeof(at->cache) ? vm_mkdirs(at->cache) : -ENAMETOOLONG;
 }
 
