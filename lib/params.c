@@ -41,7 +41,7 @@ int params_create(struct params *p, const struct pim_net *net, struct pim_device
 	unsigned int turn = 0;
 	int err;
 
-	*p = (struct params){.net = net};
+	*p = (struct params){ .net = net };
 	p->slice = calloc((size_t)net->n, sizeof(*p->slice));
 	p->group = calloc((size_t)net->n, sizeof(*p->group));
 	if (!p->slice || !p->group) {
@@ -56,7 +56,7 @@ int params_create(struct params *p, const struct pim_net *net, struct pim_device
 		if (!g || net->layer[i].kind == LAYER_CONV) {
 			arena = (arena + info->stripe_bytes - 1) / info->stripe_bytes * info->stripe_bytes;
 			g = &p->group[p->ngroups++];
-			*g = (struct group){.first = i, .off = arena};
+			*g = (struct group){ .first = i, .off = arena };
 		}
 		slice_layer(p, i, &arena, &state);
 		g->last = i;
@@ -86,7 +86,7 @@ void params_destroy(struct params *p)
 		pim_buffer_destroy(p->buf);
 	free(p->slice);
 	free(p->group);
-	*p = (struct params){0};
+	*p = (struct params){ 0 };
 }
 
 /* -- named tensors ---------------------------------------------------------------------------------------------------- */
@@ -134,7 +134,7 @@ typedef int visit(const struct params *p, const struct named *t, void *ctx);
 static int visit_one(const struct params *p, int layer, const char *suffix, const uint64_t *dim, unsigned int ndim, uint64_t off,
 		     uint64_t record, bool optimizer, visit *fn, void *ctx)
 {
-	struct named t = {.ndim = ndim, .off = off, .record = record, .layer = layer, .optimizer = optimizer};
+	struct named t = { .ndim = ndim, .off = off, .record = record, .layer = layer, .optimizer = optimizer };
 
 	snprintf(t.name, sizeof(t.name), "%s.%s", p->net->layer[layer].name, suffix);
 	memcpy(t.dim, dim, ndim * sizeof(*dim));
@@ -153,7 +153,7 @@ static int visit_all(const struct params *p, visit *fn, void *ctx)
 
 		if (l->kind == LAYER_CONV) {
 			uint64_t ic = p->net->layer[l->in[0]].c;
-			uint64_t conv[4] = {c, ic, l->kh, l->kw}, lin[2] = {c, ic * l->kh * l->kw};
+			uint64_t conv[4] = { c, ic, l->kh, l->kw }, lin[2] = { c, ic * l->kh * l->kw };
 			const uint64_t *dim = l->linear ? lin : conv;
 			unsigned int nd = l->linear ? 2 : 4;
 
@@ -170,12 +170,12 @@ static int visit_all(const struct params *p, visit *fn, void *ctx)
 				uint64_t off, record;
 				bool optimizer;
 			} part[] = {
-				{"weight", p->w_off + sl->off, BN_PARAM_BYTES, false},
-				{"bias", p->w_off + sl->off + 64, BN_PARAM_BYTES, false},
-				{"running_mean", sl->state_off + 128, BN_STATE_BYTES, false},
-				{"running_var", sl->state_off + 192, BN_STATE_BYTES, false},
-				{"weight.momentum", p->v_off + sl->off, BN_PARAM_BYTES, true},
-				{"bias.momentum", p->v_off + sl->off + 64, BN_PARAM_BYTES, true},
+				{ "weight", p->w_off + sl->off, BN_PARAM_BYTES, false },
+				{ "bias", p->w_off + sl->off + 64, BN_PARAM_BYTES, false },
+				{ "running_mean", sl->state_off + 128, BN_STATE_BYTES, false },
+				{ "running_var", sl->state_off + 192, BN_STATE_BYTES, false },
+				{ "weight.momentum", p->v_off + sl->off, BN_PARAM_BYTES, true },
+				{ "bias.momentum", p->v_off + sl->off + 64, BN_PARAM_BYTES, true },
 			};
 
 			for (unsigned int k = 0; k < sizeof(part) / sizeof(part[0]) && !err; k++)
@@ -229,7 +229,7 @@ static int init_one(const struct params *p, const struct named *t, void *ctx)
 
 int params_init(struct params *p, uint64_t seed)
 {
-	struct init in = {.state = seed};
+	struct init in = { .state = seed };
 	void *base;
 	int err = pim_buffer_map(p->buf, &base);
 
@@ -267,7 +267,7 @@ static int store_one(const struct params *p, const struct named *t, void *ctx)
 
 int params_store(struct params *p, struct pim_safetensors *st)
 {
-	struct io io = {.out = st};
+	struct io io = { .out = st };
 	void *base;
 	int err = pim_buffer_map(p->buf, &base);
 
@@ -296,7 +296,7 @@ static int load_one(const struct params *p, const struct named *t, void *ctx)
 
 int params_load(struct params *p, const struct pim_safetensors *st)
 {
-	struct io io = {.in = st, .check = true};
+	struct io io = { .in = st, .check = true };
 	void *base;
 	int err = pim_buffer_map(p->buf, &base);
 
@@ -330,7 +330,7 @@ static int sum_one(const struct params *p, const struct named *t, void *ctx)
 
 int params_checksum(struct params *p, uint64_t *hash)
 {
-	struct sum s = {.hash = 0xcbf29ce484222325ull};
+	struct sum s = { .hash = 0xcbf29ce484222325ull };
 	void *base;
 	int err = pim_buffer_map(p->buf, &base);
 

@@ -69,7 +69,8 @@ static int make_ops(struct plan *p)
 			continue;
 		if (l->kind != LAYER_INPUT) {
 			*op = (struct op){
-				.kind = op_of[l->kind], .layer = i, .x = map_of[l->in[0]], .r = -1, .y = -1, .gx = -1, .gr = -1};
+				.kind = op_of[l->kind], .layer = i, .x = map_of[l->in[0]], .r = -1, .y = -1, .gx = -1, .gr = -1
+			};
 			if (l->nin == 2)
 				op->r = map_of[l->in[1]];
 			if (l->kind == LAYER_BN && (next = only_user(net, i, LAYER_ADD)) >= 0) {
@@ -94,13 +95,13 @@ static int make_ops(struct plan *p)
 		}
 		if (l->kind == LAYER_SOFTMAX_CE)
 			break;
-		p->map[p->nmap] = (struct map){.c = net->layer[last].c,
-					       .h = net->layer[last].h,
-					       .w = net->layer[last].w,
-					       .blocks = (net->layer[last].c + 15) / 16,
-					       .wh = 1,
-					       .ww = 1,
-					       .producer = l->kind == LAYER_INPUT ? -1 : p->nop - 1};
+		p->map[p->nmap] = (struct map){ .c = net->layer[last].c,
+						.h = net->layer[last].h,
+						.w = net->layer[last].w,
+						.blocks = (net->layer[last].c + 15) / 16,
+						.wh = 1,
+						.ww = 1,
+						.producer = l->kind == LAYER_INPUT ? -1 : p->nop - 1 };
 		map_of[last] = p->nmap;
 		if (l->kind != LAYER_INPUT)
 			op->y = p->nmap;
@@ -216,7 +217,7 @@ int plan_create(struct plan *p, const struct pim_net *net, const struct pim_info
 {
 	int err = pim_net_check(net);
 
-	*p = (struct plan){.net = net, .info = *info, .n = n, .train = train};
+	*p = (struct plan){ .net = net, .info = *info, .n = n, .train = train };
 	if (!err && (!n || n > 65536))
 		err = pim_error(-EINVAL, "batch %u: must be 1..65536", n);
 	if (!err)
@@ -239,5 +240,5 @@ void plan_destroy(struct plan *p)
 {
 	free(p->map);
 	free(p->op);
-	*p = (struct plan){0};
+	*p = (struct plan){ 0 };
 }

@@ -46,7 +46,7 @@ static bool ready_at(const struct step *s, const struct list *l, int i, uint64_t
 
 static void pipeline(struct step *s, struct list *l)
 {
-	uint64_t idle[PIM_ENGINES] = {0};
+	uint64_t idle[PIM_ENGINES] = { 0 };
 	int first = 0;
 
 	ranks(s, l->rank);
@@ -83,7 +83,7 @@ static void pipeline(struct step *s, struct list *l)
  */
 static void number(struct step *s, uint32_t *place)
 {
-	uint32_t waited[PIM_ENGINES] = {0};
+	uint32_t waited[PIM_ENGINES] = { 0 };
 
 	for (int k = 0; k < s->ntasks; k++) {
 		const struct task *t = &s->task[s->order[k]];
@@ -102,7 +102,7 @@ static void number(struct step *s, uint32_t *place)
 int schedule(struct step *s)
 {
 	size_t n = (size_t)s->ntasks;
-	struct list l = {calloc(n, sizeof(uint64_t)), calloc(n, sizeof(uint64_t)), calloc(n, 1)};
+	struct list l = { calloc(n, sizeof(uint64_t)), calloc(n, sizeof(uint64_t)), calloc(n, 1) };
 	uint32_t *place = calloc(n, sizeof(*place));
 	int err = 0;
 

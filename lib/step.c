@@ -95,27 +95,27 @@ static struct task *new_task(struct builder *b, enum pim_engine engine, uint32_t
 	} else {
 		b->t = &s->task[s->ntasks++];
 	}
-	*b->t = (struct task){.engine = engine, .op = op, .layer = layer, .what = what, .lr_param = -1};
+	*b->t = (struct task){ .engine = engine, .op = op, .layer = layer, .what = what, .lr_param = -1 };
 	return b->t;
 }
 
 static uint32_t bind(struct builder *b, enum step_buffer buf, uint64_t off, uint64_t bytes, uint32_t access)
 {
-	b->t->bind[b->t->nbind] = (struct task_binding){.buf = buf, .off = off, .bytes = bytes, .access = access};
+	b->t->bind[b->t->nbind] = (struct task_binding){ .buf = buf, .off = off, .bytes = bytes, .access = access };
 	return b->t->nbind++;
 }
 
 static struct pim_hw_fmap fmap_at(struct builder *b, const struct map *m, enum step_buffer buf, uint64_t off, uint32_t access)
 {
-	return (struct pim_hw_fmap){.binding = bind(b, buf, off, m->block_bytes * m->blocks, access),
-				    .n = b->s->plan.n,
-				    .c = m->c,
-				    .h = m->h,
-				    .w = m->w,
-				    .wh = m->wh,
-				    .ww = m->ww,
-				    .block_bytes = m->block_bytes,
-				    .plane_bytes = m->plane_bytes};
+	return (struct pim_hw_fmap){ .binding = bind(b, buf, off, m->block_bytes * m->blocks, access),
+				     .n = b->s->plan.n,
+				     .c = m->c,
+				     .h = m->h,
+				     .w = m->w,
+				     .wh = m->wh,
+				     .ww = m->ww,
+				     .block_bytes = m->block_bytes,
+				     .plane_bytes = m->plane_bytes };
 }
 
 static struct pim_hw_fmap fmap(struct builder *b, const struct map *m, uint64_t off, uint32_t access)
@@ -163,7 +163,7 @@ static void add_stream(struct builder *b, uint32_t binding, uint64_t block_bytes
 	struct pim_hw_program *p = &b->t->payload.program;
 
 	p->stream[p->nstreams++] =
-		(struct pim_hw_stream){.binding = binding, .block_bytes = block_bytes, .plane_bytes = plane_bytes};
+		(struct pim_hw_stream){ .binding = binding, .block_bytes = block_bytes, .plane_bytes = plane_bytes };
 }
 
 /* Stream over the program's blocks of a map: m is the map, off the place of its block 0. */
@@ -228,14 +228,14 @@ static struct pim_hw_conv *conv_task(struct builder *b, uint32_t hwop, const str
 	t->payload_bytes = sizeof(*c);
 	t->first = first * 16;
 	t->count = n * 16;
-	*c = (struct pim_hw_conv){.kh = l->kh,
-				  .kw = l->kw,
-				  .sh = l->stride,
-				  .sw = l->stride,
-				  .ph = l->pad,
-				  .pw = l->pad,
-				  .first = first * 16,
-				  .count = n * 16};
+	*c = (struct pim_hw_conv){ .kh = l->kh,
+				   .kw = l->kw,
+				   .sh = l->stride,
+				   .sw = l->stride,
+				   .ph = l->pad,
+				   .pw = l->pad,
+				   .first = first * 16,
+				   .count = n * 16 };
 	return c;
 }
 
@@ -272,8 +272,8 @@ static void conv_forward(struct builder *b, const struct op *op)
 
 static void bn_forward(struct builder *b, const struct op *op)
 {
-	static const char *const name[2][3] = {{"bn_eval", "bn_relu_eval", "bn_add_relu_eval"},
-					       {"bn_fwd", "bn_relu_fwd", "bn_add_relu_fwd"}};
+	static const char *const name[2][3] = { { "bn_eval", "bn_relu_eval", "bn_add_relu_eval" },
+						{ "bn_fwd", "bn_relu_fwd", "bn_add_relu_fwd" } };
 	const struct step *s = b->s;
 	const struct map *x = &s->plan.map[op->x], *y = &s->plan.map[op->y];
 	const struct slice *sl = &s->params->slice[op->layer];
@@ -329,8 +329,8 @@ static void add_forward(struct builder *b, const struct op *op)
 {
 	const struct map *x = &b->s->plan.map[op->x], *r = &b->s->plan.map[op->r], *y = &b->s->plan.map[op->y];
 
-	elementwise(b, op, op->relu ? "add_relu" : "add", (uint64_t[]){x->val, r->val}, (int[]){b->val[op->x], b->val[op->r]}, 2, y,
-		    y->val, b->val[op->y]);
+	elementwise(b, op, op->relu ? "add_relu" : "add", (uint64_t[]){ x->val, r->val }, (int[]){ b->val[op->x], b->val[op->r] },
+		    2, y, y->val, b->val[op->y]);
 }
 
 /* The planes of x, one value of y per plane position: the program loops over x's planes. */
@@ -384,7 +384,7 @@ static void merge(struct builder *b, const struct op *op, int map)
 	const struct map *m = &b->s->plan.map[map];
 
 	for (unsigned int g = 1; g < m->ngrads; g++)
-		elementwise(b, op, "add", (uint64_t[]){m->grad[0], m->grad[g]}, (int[]){b->grad[0][map], b->grad[g][map]}, 2, m,
+		elementwise(b, op, "add", (uint64_t[]){ m->grad[0], m->grad[g] }, (int[]){ b->grad[0][map], b->grad[g][map] }, 2, m,
 			    m->grad[0], b->grad[0][map]);
 }
 
@@ -423,7 +423,7 @@ static void conv_backward(struct builder *b, const struct op *op)
 
 static void bn_backward(struct builder *b, const struct op *op)
 {
-	static const char *const name[3] = {"bn_bwd", "bn_relu_bwd", "bn_add_relu_bwd"};
+	static const char *const name[3] = { "bn_bwd", "bn_relu_bwd", "bn_add_relu_bwd" };
 	const struct step *s = b->s;
 	const struct map *x = &s->plan.map[op->x], *y = &s->plan.map[op->y];
 	const struct slice *sl = &s->params->slice[op->layer];
@@ -460,8 +460,8 @@ static void pass_gradient(struct builder *b, const struct op *op, int m, int g)
 {
 	const struct map *x = &b->s->plan.map[m], *y = &b->s->plan.map[op->y];
 
-	elementwise(b, op, op->relu || op->kind == OP_RELU ? "relu_bwd" : "copy", (uint64_t[]){y->grad[0], y->val},
-		    (int[]){b->grad[0][op->y], b->val[op->y]}, op->relu || op->kind == OP_RELU ? 2 : 1, y, x->grad[g],
+	elementwise(b, op, op->relu || op->kind == OP_RELU ? "relu_bwd" : "copy", (uint64_t[]){ y->grad[0], y->val },
+		    (int[]){ b->grad[0][op->y], b->val[op->y] }, op->relu || op->kind == OP_RELU ? 2 : 1, y, x->grad[g],
 		    b->grad[g][m]);
 }
 
@@ -500,8 +500,8 @@ static void pool_backward(struct builder *b, const struct op *op)
 static void update(struct builder *b, const struct group *gr)
 {
 	const struct step *s = b->s;
-	const uint64_t off[3] = {s->params->w_off, s->params->g_off, s->params->v_off};
-	struct map flat = {.wh = 1, .ww = 1, .pixels_bytes = gr->bytes};
+	const uint64_t off[3] = { s->params->w_off, s->params->g_off, s->params->v_off };
+	struct map flat = { .wh = 1, .ww = 1, .pixels_bytes = gr->bytes };
 	uint64_t stripe = s->plan.info.stripe_bytes;
 
 	program(b, "sgd", gr->first, &flat, 0, 1);
@@ -527,13 +527,13 @@ static const struct {
 	void (*forward)(struct builder *b, const struct op *op);
 	void (*backward)(struct builder *b, const struct op *op);
 } op_tasks[] = {
-	[OP_CONV] = {conv_forward, conv_backward},
-	[OP_BN] = {bn_forward, bn_backward},
-	[OP_RELU] = {relu_forward, relu_backward},
-	[OP_ADD] = {add_forward, add_backward},
-	[OP_MAXPOOL] = {pool_forward, pool_backward},
-	[OP_AVGPOOL] = {pool_forward, pool_backward},
-	[OP_LOSS] = {loss, NULL},
+	[OP_CONV] = { conv_forward, conv_backward },
+	[OP_BN] = { bn_forward, bn_backward },
+	[OP_RELU] = { relu_forward, relu_backward },
+	[OP_ADD] = { add_forward, add_backward },
+	[OP_MAXPOOL] = { pool_forward, pool_backward },
+	[OP_AVGPOOL] = { pool_forward, pool_backward },
+	[OP_LOSS] = { loss, NULL },
 };
 
 static void copy_input(struct builder *b)
@@ -553,7 +553,7 @@ static int make_cells(struct builder *b)
 {
 	struct step *s = b->s;
 	int n = 0, nl = s->plan.net->n, nm = s->plan.nmap;
-	int **layer[] = {&b->w, &b->g, &b->v, &b->state};
+	int **layer[] = { &b->w, &b->g, &b->v, &b->state };
 
 	for (int k = -1; k < MAX_GRADS; k++) {
 		int *first = calloc((size_t)nm, sizeof(int));
@@ -595,10 +595,10 @@ static uint64_t take(uint64_t *end, uint64_t bytes)
 int step_build(struct step *s, const struct pim_net *net, const struct params *params, const struct pim_info *info, uint32_t n,
 	       bool train, const struct pim_train_options *opt)
 {
-	struct builder b = {.s = s, .opt = opt};
+	struct builder b = { .s = s, .opt = opt };
 	int err;
 
-	*s = (struct step){.params = params, .mode = opt->mode};
+	*s = (struct step){ .params = params, .mode = opt->mode };
 	err = plan_create(&s->plan, net, info, n, train);
 	if (err)
 		return err;
@@ -648,5 +648,5 @@ void step_destroy(struct step *s)
 	free(s->number);
 	free(s->wait);
 	plan_destroy(&s->plan);
-	*s = (struct step){0};
+	*s = (struct step){ 0 };
 }

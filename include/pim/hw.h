@@ -474,7 +474,11 @@ struct pim_hw_done {
 	__u64 pad2[4];
 };
 
-/** struct pim_hw_timing - modelled time of one job, in ns of the card's clock; written when its batch is closed */
+/**
+ * struct pim_hw_timing - modelled time of one job, in ns of the card's clock
+ *
+ * Written when its batch is closed, if it lies in the time binding of a job that closes the batch (of the job itself without a batch).
+ */
 struct pim_hw_timing {
 	__u64 queued_ns; /* its waits were over and its engine free */
 	__u64 start_ns;

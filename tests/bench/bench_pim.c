@@ -57,7 +57,9 @@ static int pim_rate(struct pim_device *dev, const char *name, double *rate)
 	const struct pim_info *info = pim_device_info(dev);
 	const struct pim_kernel *k = pim_kernel_find(name);
 	uint64_t row = (uint64_t)info->stripe_bytes * (info->row_bytes / PIM_HW_COLUMN), span = BYTES + row;
-	struct pim_hw_program p = { .crf_len = k->ncrf, .srf_len = k->nsrf, .nstreams = k->nstreams, .blocks = 1, .planes = 1, .run_bytes = BYTES };
+	struct pim_hw_program p = {
+		.crf_len = k->ncrf, .srf_len = k->nsrf, .nstreams = k->nstreams, .blocks = 1, .planes = 1, .run_bytes = BYTES
+	};
 	struct pim_job job = { .engine = PIM_PIM, .op = PIM_HW_OP_PROGRAM, .payload = &p, .payload_bytes = sizeof(p) };
 	struct pim_buffer *mem, *code;
 	void *map;

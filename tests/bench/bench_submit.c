@@ -57,8 +57,9 @@ int main(int argc, char **argv)
 		wall = bench_now() - begin;
 		p50 = bench_percentile(lat, ROUNDS, 50);
 		p99 = bench_percentile(lat, ROUNDS, 99);
-		printf("  empty submit to fence, %-4s  p50 %8.1f us  p99 %8.1f us  (%.0f x a clock read)  %9.0f jobs/s %d deep\n", name[e], p50 * 1e6,
-		       p99 * 1e6, p50 / (bench_percentile(clk, ROUNDS, 50) + 1e-9), rounds * (double)DEPTH / wall, DEPTH);
+		printf("  empty submit to fence, %-4s  p50 %8.1f us  p99 %8.1f us  (%.0f x a clock read)  %9.0f jobs/s %d deep\n",
+		       name[e], p50 * 1e6, p99 * 1e6, p50 / (bench_percentile(clk, ROUNDS, 50) + 1e-9),
+		       rounds * (double)DEPTH / wall, DEPTH);
 	}
 	pim_device_close(dev);
 	return 0;

@@ -452,6 +452,37 @@ START_TEST(the_clock_goes_on_from_batch_to_batch_and_without_one)
 }
 END_TEST
 
+/* By the time a batch closes, the memory that an earlier job of it was bound to may be another client's. */
+START_TEST(a_report_is_written_only_where_the_closing_jobs_are_bound)
+{
+	const uint64_t early = window(TIME_OFF), late = window(TIME_OFF + 4096);
+	struct batch b = { .n = 0 };
+	uint64_t seqno[2];
+	int i;
+
+	rig_reset(rig, rig->state->generation + 1);
+	rig_own(rig, PIM_HW_OWNER_AUTO);
+	memset(rig->bar + early, 0x55, 8192);
+	for (i = 0; i < 2; i++) {
+		struct pim_hw_desc d = add_copy(&b, 0, 1u << 16)->d;
+
+		d.batch = 1;
+		d.batch_rings = 1u << PIM_HW_HOST;
+		d.flags = PIM_HW_JOB_TIMED | (i ? PIM_HW_JOB_CLOSE : 0);
+		d.signal.value = i + 1;
+		d.policy.kind = PIM_HW_POLICY_SERIAL;
+		d.time_binding = rig_bind(&d, i ? late : early, sizeof(struct pim_hw_timing), PIM_HW_WRITE);
+		seqno[i] = rig_queue(rig, PIM_HW_HOST, &d);
+	}
+	pim_card_doorbell(rig->card, PIM_HW_HOST);
+	for (i = 0; i < 2; i++)
+		ck_assert_uint_eq(rig_await(rig, PIM_HW_HOST, seqno[i]).status, PIM_HW_OK);
+	ck_assert_uint_eq(rig->bar[early], 0x55);
+	ck_assert_uint_gt(((struct pim_hw_timing *)(rig->bar + late))->end_ns, 0);
+	ck_assert_uint_ne(rig->bar[late + 7], 0x55);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("card: modelled time");
@@ -468,6 +499,7 @@ int main(void)
 	tcase_add_test(t, different_domains_do_not_disturb_each_other);
 	tcase_add_test(t, a_gpu_computes_on_what_it_holds_and_then_stalls);
 	tcase_add_test(t, time_depends_on_the_work_alone);
+	tcase_add_test(t, a_report_is_written_only_where_the_closing_jobs_are_bound);
 	tcase_add_test(t, the_clock_goes_on_from_batch_to_batch_and_without_one);
 	suite_add_tcase(s, t);
 	return rig_main(s);

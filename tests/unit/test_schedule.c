@@ -10,30 +10,30 @@
 #include "net.h"
 #include "step.h"
 
-static const struct pim_info card = {.name = "test",
-				     .domains = 1,
-				     .stacks = 4,
-				     .pcs = 16,
-				     .bank_groups = 4,
-				     .banks = 4,
-				     .banks_per_unit = 4,
-				     .rows = 16384,
-				     .row_bytes = 1024,
-				     .stripe_bytes = 8192,
-				     .crf_words = 32,
-				     .srf_words = 64,
-				     .tck_ps = 1000,
-				     .host_gflops = 15700,
-				     .host_mbps = 1024000,
-				     .pim_mbps = 2048000,
-				     .window_mbps = 16000,
-				     .domain_bytes = 16ull << 30,
-				     .window_bytes = 128 << 20};
+static const struct pim_info card = { .name = "test",
+				      .domains = 1,
+				      .stacks = 4,
+				      .pcs = 16,
+				      .bank_groups = 4,
+				      .banks = 4,
+				      .banks_per_unit = 4,
+				      .rows = 16384,
+				      .row_bytes = 1024,
+				      .stripe_bytes = 8192,
+				      .crf_words = 32,
+				      .srf_words = 64,
+				      .tck_ps = 1000,
+				      .host_gflops = 15700,
+				      .host_mbps = 1024000,
+				      .pim_mbps = 2048000,
+				      .window_mbps = 16000,
+				      .domain_bytes = 16ull << 30,
+				      .window_bytes = 128 << 20 };
 
 /* Slices as params_create() makes them, without a card. */
 static struct params fake_params(const struct pim_net *net)
 {
-	struct params p = {.net = net};
+	struct params p = { .net = net };
 
 	p.slice = calloc((size_t)net->n, sizeof(*p.slice));
 	p.group = calloc((size_t)net->n, sizeof(*p.group));
@@ -42,7 +42,7 @@ static struct params fake_params(const struct pim_net *net)
 			continue;
 		p.slice[i].bytes = 64;
 		if (net->layer[i].kind == LAYER_CONV || !p.ngroups)
-			p.group[p.ngroups++] = (struct group){.first = i, .bytes = 64};
+			p.group[p.ngroups++] = (struct group){ .first = i, .bytes = 64 };
 		p.group[p.ngroups - 1].last = i;
 	}
 	return p;
@@ -100,13 +100,13 @@ static const struct {
 	enum pim_mode mode;
 	uint32_t tile, batch, channels;
 } combination[] = {
-	{PIM_SERIAL, 0, 64, 16},    {PIM_PIPELINED, 0, 64, 16}, {PIM_PIPELINED, 16, 64, 48},
-	{PIM_PIPELINED, 32, 7, 64}, {PIM_PIPELINED, 16, 1, 3},
+	{ PIM_SERIAL, 0, 64, 16 },    { PIM_PIPELINED, 0, 64, 16 }, { PIM_PIPELINED, 16, 64, 48 },
+	{ PIM_PIPELINED, 32, 7, 64 }, { PIM_PIPELINED, 16, 1, 3 },
 };
 
 START_TEST(waits_enforce_every_dependency)
 {
-	struct pim_train_options opt = {.sz = sizeof(opt), .mode = combination[_i].mode, .tile = combination[_i].tile};
+	struct pim_train_options opt = { .sz = sizeof(opt), .mode = combination[_i].mode, .tile = combination[_i].tile };
 
 	for (int train = 0; train < 2; train++) {
 		struct pim_net *net = pim_net_digits(combination[_i].channels);
@@ -126,7 +126,7 @@ END_TEST
 
 START_TEST(convolutions_run_on_host_and_all_else_on_pim)
 {
-	struct pim_train_options opt = {.sz = sizeof(opt), .mode = PIM_PIPELINED};
+	struct pim_train_options opt = { .sz = sizeof(opt), .mode = PIM_PIPELINED };
 	struct pim_net *net = pim_net_digits(32);
 	struct params p = fake_params(net);
 	struct step s;

@@ -59,7 +59,8 @@ struct result {
 static struct pim_trainer *trainer(const struct pim_net *net, enum pim_mode mode, uint32_t tile)
 {
 	struct pim_train_options opt = {
-		.sz = sizeof(opt), .mode = mode, .tile = tile, .batch = BATCH, .momentum = 0.9f, .weight_decay = 1e-4f, .seed = 7};
+		.sz = sizeof(opt), .mode = mode, .tile = tile, .batch = BATCH, .momentum = 0.9f, .weight_decay = 1e-4f, .seed = 7
+	};
 	struct pim_trainer *tr;
 
 	ck_assert_msg(!pim_trainer_create(dev, net, &opt, &tr), "%s", pim_strerror());
@@ -94,7 +95,7 @@ static struct result run(uint32_t channels, enum pim_mode mode, uint32_t tile, u
 {
 	struct pim_net *net = pim_net_digits(channels);
 	struct pim_trainer *tr = trainer(net, mode, tile);
-	struct result r = {0};
+	struct result r = { 0 };
 
 	steps(tr, 0, n, &r);
 	pim_trainer_destroy(tr);
@@ -144,7 +145,7 @@ START_TEST(training_lowers_the_loss)
 	struct pim_net *net = pim_net_digits(16);
 	struct pim_trainer *tr = trainer(net, PIM_PIPELINED, 0);
 	float image[BATCH * PIXELS], first = 0;
-	struct pim_step_result res = {0};
+	struct pim_step_result res = { 0 };
 	uint32_t label[BATCH];
 
 	batch(0, image, label);
@@ -164,7 +165,7 @@ END_TEST
 START_TEST(a_resumed_run_ends_with_the_same_bits)
 {
 	char path[] = "/tmp/pim-test-XXXXXX";
-	struct result whole = run(16, PIM_PIPELINED, 0, 6), part = {0};
+	struct result whole = run(16, PIM_PIPELINED, 0, 6), part = { 0 };
 	struct pim_net *net = pim_net_digits(16);
 	struct pim_trainer *tr = trainer(net, PIM_SERIAL, 0);
 	int fd = mkstemp(path);
@@ -215,10 +216,10 @@ END_TEST
 START_TEST(bad_arguments_are_refused_and_lose_nothing)
 {
 	struct pim_net *net = pim_net_digits(16);
-	struct pim_train_options opt = {.sz = sizeof(opt), .tile = 8};
+	struct pim_train_options opt = { .sz = sizeof(opt), .tile = 8 };
 	float image[BATCH * PIXELS];
 	uint32_t label[BATCH];
-	struct result r = {0}, serial = run(16, PIM_SERIAL, 0, 3);
+	struct result r = { 0 }, serial = run(16, PIM_SERIAL, 0, 3);
 	struct pim_trainer *tr;
 
 	ck_assert_int_eq(pim_trainer_create(dev, net, &opt, &tr), -EINVAL);
@@ -244,7 +245,7 @@ START_TEST(evaluation_takes_any_number_of_images)
 	struct pim_trainer *tr = trainer(net, PIM_PIPELINED, 0);
 	float image[BATCH * PIXELS], loss, part[2];
 	uint32_t label[BATCH], correct, n[2];
-	struct result r = {0};
+	struct result r = { 0 };
 
 	steps(tr, 0, 3, &r);
 	batch(0, image, label);

@@ -148,6 +148,8 @@ struct card_timed {
 	struct card_cost cost;
 	uint32_t domains, auto_domains;
 	struct pim_hw_timing *report; /* in the BAR, or NULL */
+	uint8_t *room; /* with report: the binding that it lies in */
+	uint64_t room_bytes;
 };
 int card_time_new(struct pim_card *c, struct card_time **time);
 void card_time_free(struct card_time *time);

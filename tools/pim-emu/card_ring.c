@@ -159,7 +159,11 @@ static bool report_time(struct card_engine *en, uint64_t seqno, struct card_job 
 		t.domains = 0;
 		t.auto_domains = 0;
 	} else if (j->d.flags & PIM_HW_JOB_TIMED) {
-		t.report = (struct pim_hw_timing *)(c->bar + j->d.binding[j->d.time_binding].base + j->d.time_off);
+		const struct pim_hw_binding *b = &j->d.binding[j->d.time_binding];
+
+		t.room = c->bar + b->base;
+		t.room_bytes = b->bytes;
+		t.report = (struct pim_hw_timing *)(t.room + j->d.time_off);
 	}
 	return card_time_add(c->time, &t);
 }

@@ -16,6 +16,8 @@ struct batch {
 	struct batch *next;
 	uint64_t id;
 	uint32_t rings, closed;
+	uint8_t *room[PIM_HW_ENGINES]; /* where its closing jobs are bound for reports */
+	uint64_t room_bytes[PIM_HW_ENGINES];
 	struct sim_list list[PIM_HW_ENGINES];
 };
 
@@ -109,6 +111,21 @@ static void report(const struct pim_cardfile *cf, const struct sim_job *j)
 	memcpy(j->t.report, &r, sizeof(r));
 }
 
+/*
+ * Reports are written when the batch is closed, long after most of its jobs are done and their buffers may be another client's. The jobs that
+ * close it are not done yet, so what they bind for their reports is still their submitter's: only there is written.
+ */
+static bool may_report(const struct batch *b, const struct pim_hw_timing *at)
+{
+	const uint8_t *p = (const uint8_t *)at;
+	unsigned int e;
+
+	for (e = 0; e < PIM_HW_ENGINES; e++)
+		if (p >= b->room[e] && p + sizeof(*at) <= b->room[e] + b->room_bytes[e])
+			return true;
+	return false;
+}
+
 /* Under lock. */
 static bool simulate(struct card_time *t, struct batch *b)
 {
@@ -125,7 +142,7 @@ static bool simulate(struct card_time *t, struct batch *b)
 	t->now = (s.now + 999) / 1000 * 1000;
 	for (e = 0; e < PIM_HW_ENGINES; e++)
 		for (i = 0; i < b->list[e].n; i++)
-			if (b->list[e].job[i].t.report)
+			if (b->list[e].job[i].t.report && may_report(b, b->list[e].job[i].t.report))
 				report(&c->cf, &b->list[e].job[i]);
 	for (d = 0; d < c->cf.domains; d++) {
 		card_store(&card_domain(c, d)->switches, t->domain[d].switches);
@@ -179,6 +196,13 @@ static bool finish(struct card_time *t, struct batch *b)
 	return ok;
 }
 
+static void close_batch(struct batch *b, const struct card_timed *job)
+{
+	b->closed |= 1u << job->engine;
+	b->room[job->engine] = job->room;
+	b->room_bytes[job->engine] = job->room_bytes;
+}
+
 static struct batch *find(struct card_time *t, uint64_t id)
 {
 	struct batch *b;
@@ -196,8 +220,10 @@ static struct batch *open_batch(struct card_time *t, const struct card_timed *jo
 
 	if (b)
 		return b;
-	if (t->nopen >= MAX_OPEN)
+	if (t->nopen >= MAX_OPEN) {
+		memset(t->open->room_bytes, 0, sizeof(t->open->room_bytes));
 		finish(t, t->open);
+	}
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return NULL;
@@ -217,6 +243,7 @@ bool card_time_add(struct card_time *t, const struct card_timed *job)
 
 	pthread_mutex_lock(&t->lock);
 	if (!job->batch) {
+		close_batch(&alone, job);
 		ok = push(&alone, &t->card->cf, job) && simulate(t, &alone);
 		free(alone.list[job->engine].job);
 		goto out;
@@ -226,7 +253,7 @@ bool card_time_add(struct card_time *t, const struct card_timed *job)
 		goto out;
 	ok = push(b, &t->card->cf, job);
 	if (job->close)
-		b->closed |= 1u << job->engine;
+		close_batch(b, job);
 	if ((b->closed & b->rings) == b->rings)
 		ok = finish(t, b) && ok;
 out:

@@ -144,14 +144,14 @@ static int run_mode(const struct options *opt, const struct pim_data *data, stru
 		    struct outcome *o)
 {
 	const struct pim_data_info *di = pim_data_info(data);
-	struct pim_train_options to = {.sz = sizeof(to),
-				       .mode = mode,
-				       .batch = opt->batch,
-				       .tile = opt->tile,
-				       .seed = opt->seed,
-				       .momentum = (float)opt->momentum,
-				       .weight_decay = (float)opt->weight_decay};
-	struct run r = {.opt = opt, .mode = mode == PIM_SERIAL ? "serial" : "pipelined", .data = data, .o = o};
+	struct pim_train_options to = { .sz = sizeof(to),
+					.mode = mode,
+					.batch = opt->batch,
+					.tile = opt->tile,
+					.seed = opt->seed,
+					.momentum = (float)opt->momentum,
+					.weight_decay = (float)opt->weight_decay };
+	struct run r = { .opt = opt, .mode = mode == PIM_SERIAL ? "serial" : "pipelined", .data = data, .o = o };
 	struct pim_net *net = pim_net_digits(opt->channels);
 	uint32_t *label = NULL;
 	float *image = NULL;
@@ -159,7 +159,7 @@ static int run_mode(const struct options *opt, const struct pim_data *data, stru
 	uint64_t total;
 	int rc = 1;
 
-	*o = (struct outcome){0};
+	*o = (struct outcome){ 0 };
 	snprintf(r.checkpoint, sizeof(r.checkpoint), "%s/digits-%s.safetensors", opt->out, r.mode);
 	image = calloc((size_t)opt->batch * di->c * di->h * di->w, sizeof(*image));
 	label = calloc(opt->batch, sizeof(*label));
@@ -254,27 +254,27 @@ static void print_table(const struct options *opt, const struct pim_info *info, 
 enum { OPT_PROGRESS = 256, OPT_TARGET, OPT_TIMEOUT, OPT_SEED, OPT_STEPS, OPT_RESUME, OPT_TILE, OPT_LR, OPT_MOMENTUM, OPT_DECAY };
 
 static const struct option long_options[] = {
-	{"device", required_argument, NULL, 'd'},
-	{"data", required_argument, NULL, 'i'},
-	{"out", required_argument, NULL, 'o'},
-	{"epochs", required_argument, NULL, 'e'},
-	{"steps", required_argument, NULL, OPT_STEPS},
-	{"batch", required_argument, NULL, 'b'},
-	{"channels", required_argument, NULL, 'c'},
-	{"mode", required_argument, NULL, 'm'},
-	{"compare", no_argument, NULL, 'C'},
-	{"tile", required_argument, NULL, OPT_TILE},
-	{"lr", required_argument, NULL, OPT_LR},
-	{"momentum", required_argument, NULL, OPT_MOMENTUM},
-	{"weight-decay", required_argument, NULL, OPT_DECAY},
-	{"seed", required_argument, NULL, OPT_SEED},
-	{"resume", required_argument, NULL, OPT_RESUME},
-	{"target", required_argument, NULL, OPT_TARGET},
-	{"timeout", required_argument, NULL, OPT_TIMEOUT},
-	{"progress", required_argument, NULL, OPT_PROGRESS},
-	{"json", no_argument, NULL, 'j'},
-	{"help", no_argument, NULL, 'h'},
-	{0},
+	{ "device", required_argument, NULL, 'd' },
+	{ "data", required_argument, NULL, 'i' },
+	{ "out", required_argument, NULL, 'o' },
+	{ "epochs", required_argument, NULL, 'e' },
+	{ "steps", required_argument, NULL, OPT_STEPS },
+	{ "batch", required_argument, NULL, 'b' },
+	{ "channels", required_argument, NULL, 'c' },
+	{ "mode", required_argument, NULL, 'm' },
+	{ "compare", no_argument, NULL, 'C' },
+	{ "tile", required_argument, NULL, OPT_TILE },
+	{ "lr", required_argument, NULL, OPT_LR },
+	{ "momentum", required_argument, NULL, OPT_MOMENTUM },
+	{ "weight-decay", required_argument, NULL, OPT_DECAY },
+	{ "seed", required_argument, NULL, OPT_SEED },
+	{ "resume", required_argument, NULL, OPT_RESUME },
+	{ "target", required_argument, NULL, OPT_TARGET },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "progress", required_argument, NULL, OPT_PROGRESS },
+	{ "json", no_argument, NULL, 'j' },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
 };
 
 static void help(void)
@@ -328,17 +328,17 @@ static int parse(int argc, char **argv, struct options *opt)
 		bool whole;
 		const char *range;
 	} num[] = {
-		{'e', 1, 1e6, true, "--epochs takes 1..1000000"},
-		{OPT_STEPS, 1, 1e9, true, "--steps takes 1..1000000000"},
-		{'b', 1, 4096, true, "--batch takes 1..4096"},
-		{'c', 1, 2048, true, "--channels takes 1..2048"},
-		{OPT_TILE, 16, 4096, true, "--tile takes a multiple of 16"},
-		{OPT_LR, 0, 1e3, false, "--lr takes 0..1000"},
-		{OPT_MOMENTUM, 0, 1, false, "--momentum takes 0..1"},
-		{OPT_DECAY, 0, 1, false, "--weight-decay takes 0..1"},
-		{OPT_SEED, 0, 9e15, true, "--seed takes a whole number, not negative"},
-		{OPT_TARGET, 0, 100, false, "--target takes 0..100 percent"},
-		{OPT_TIMEOUT, 1, 1e5, true, "--timeout takes 1..100000 seconds"},
+		{ 'e', 1, 1e6, true, "--epochs takes 1..1000000" },
+		{ OPT_STEPS, 1, 1e9, true, "--steps takes 1..1000000000" },
+		{ 'b', 1, 4096, true, "--batch takes 1..4096" },
+		{ 'c', 1, 2048, true, "--channels takes 1..2048" },
+		{ OPT_TILE, 16, 4096, true, "--tile takes a multiple of 16" },
+		{ OPT_LR, 0, 1e3, false, "--lr takes 0..1000" },
+		{ OPT_MOMENTUM, 0, 1, false, "--momentum takes 0..1" },
+		{ OPT_DECAY, 0, 1, false, "--weight-decay takes 0..1" },
+		{ OPT_SEED, 0, 9e15, true, "--seed takes a whole number, not negative" },
+		{ OPT_TARGET, 0, 100, false, "--target takes 0..100 percent" },
+		{ OPT_TIMEOUT, 1, 1e5, true, "--timeout takes 1..100000 seconds" },
 	};
 	int c;
 
@@ -460,21 +460,21 @@ static int check_target(const struct options *opt, const char *mode, const struc
 
 int main(int argc, char **argv)
 {
-	struct options opt = {.device = "drm",
-			      .out = ".",
-			      .epochs = 10,
-			      .batch = 64,
-			      .channels = 32,
-			      .lr = 0.1,
-			      .momentum = 0.9,
-			      .weight_decay = 1e-4,
-			      .seed = 1,
-			      .timeout = 60};
-	struct sigaction sa = {.sa_handler = on_signal};
-	struct outcome o[2] = {0};
+	struct options opt = { .device = "drm",
+			       .out = ".",
+			       .epochs = 10,
+			       .batch = 64,
+			       .channels = 32,
+			       .lr = 0.1,
+			       .momentum = 0.9,
+			       .weight_decay = 1e-4,
+			       .seed = 1,
+			       .timeout = 60 };
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct outcome o[2] = { 0 };
 	struct pim_device *dev = NULL;
 	struct pim_data *data = NULL;
-	const char *name[2] = {"serial", "pipelined"};
+	const char *name[2] = { "serial", "pipelined" };
 	int rc = parse(argc, argv, &opt);
 
 	if (rc)

@@ -10,7 +10,7 @@
 #define WIDTH 30
 #define REDRAW_S 0.1
 
-static const char *const style_name[] = {[PROGRESS_NONE] = "none", [PROGRESS_LINES] = "lines", [PROGRESS_BAR] = "bar"};
+static const char *const style_name[] = { [PROGRESS_NONE] = "none", [PROGRESS_LINES] = "lines", [PROGRESS_BAR] = "bar" };
 
 static double now(void)
 {
@@ -30,11 +30,11 @@ bool progress_known(const char *how)
 
 void progress_begin(struct progress *p, const char *how, const char *name, uint64_t total, uint64_t per_epoch)
 {
-	*p = (struct progress){.name = name,
-			       .total = total,
-			       .per_epoch = per_epoch,
-			       .begin = now(),
-			       .style = isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_LINES};
+	*p = (struct progress){ .name = name,
+				.total = total,
+				.per_epoch = per_epoch,
+				.begin = now(),
+				.style = isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_LINES };
 	for (int i = PROGRESS_NONE; how && i <= PROGRESS_BAR; i++)
 		if (!strcmp(how, style_name[i]))
 			p->style = (enum progress_style)i;
