@@ -9,6 +9,7 @@
 #include <linux/pid.h>
 #include <linux/sched/signal.h>
 
+#include <drm/drm_util.h>
 #include <drm/drm_utils.h>
 #include <drm/drm_vma_manager.h>
 
@@ -26,7 +27,7 @@ struct pim_waiter {
 	bool granted;
 };
 
-#define for_each_domain(d, mask) for ((d) = 0; (d) < PIM_HW_MAX_DOMAINS; (d)++) if ((mask) & BIT(d))
+#define for_each_domain(d, mask) for ((d) = 0; (d) < PIM_HW_MAX_DOMAINS; (d)++) for_each_if((mask) & BIT(d))
 
 /* May an engine use a domain that this owner has? */
 static bool pim_owner_allows(u32 owner, u32 engine)
@@ -88,9 +89,10 @@ int pim_auth_start(struct pim_job *job)
 	for_each_domain(d, job->domains & ~job->guest)
 		if (!pim_domain_allows(&auth->domain[d], job->queue->file, job->engine))
 			ret = -EACCES;
-	if (!ret)
+	if (!ret) {
 		for_each_domain(d, job->domains)
 			auth->domain[d].inflight[job->engine]++;
+	}
 	spin_unlock(&auth->lock);
 	return ret;
 }
@@ -345,9 +347,10 @@ static int pim_auth_try_busy(struct pim_auth *auth, u64 file, u32 mask)
 	for_each_domain(d, mask)
 		if (ret > 0 && auth->domain[d].busy)
 			ret = 0;
-	if (ret > 0)
+	if (ret > 0) {
 		for_each_domain(d, mask)
 			auth->domain[d].busy = true;
+	}
 	spin_unlock(&auth->lock);
 	return ret;
 }

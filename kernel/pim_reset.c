@@ -129,11 +129,12 @@ static const char *pim_reset_reason(struct pim_device *pim, bool busy, u32 *firs
 	u32 e;
 
 	*first_status = PIM_HW_E_CANCELED;
+	/* First: a card that was started again also counts its completions from zero. */
+	if (pim_state32(pim, offsetof(struct pim_hw_state, generation)) != pim->generation)
+		return "the card was started again";
 	for (e = 0; e < PIM_HW_ENGINES; e++)
 		if (READ_ONCE(pim->ring[e].broken))
 			return pim->ring[e].broken;
-	if (pim_state32(pim, offsetof(struct pim_hw_state, generation)) != pim->generation)
-		return "the card was started again";
 	if (pim_state32(pim, offsetof(struct pim_hw_state, state)) != PIM_HW_CARD_READY)
 		return "the card reports that it cannot go on";
 	if (!busy)
