@@ -23,6 +23,7 @@ struct drm_device {
 	int fd;
 	uint32_t queue, timeline;
 	char node[64];
+	uint64_t use[PIM_HW_MAX_DOMAINS]; /* under dev->lock: timeline point of the last job bound to the domain */
 };
 
 struct drm_buffer {
@@ -340,6 +341,7 @@ static int drm_submit(struct pim_device *dev, const struct pim_job *job, uint32_
 	struct drm_pim_submit submit = { .queue = d->queue, .njobs = n, .nout = 1, .out_syncs = (uintptr_t)&out };
 	struct drm_pim_job *jobs = malloc(n * sizeof(*jobs));
 	struct drm_pim_binding *bind = malloc((size_t)n * PIM_JOB_BINDINGS * sizeof(*bind));
+	uint32_t used = 0;
 	int err;
 
 	if (!jobs || !bind) {
@@ -349,6 +351,10 @@ static int drm_submit(struct pim_device *dev, const struct pim_job *job, uint32_
 	for (uint32_t i = 0; i < n; i++)
 		encode(&job[i], &jobs[i], bind + (size_t)i * PIM_JOB_BINDINGS);
 	submit.jobs = (uintptr_t)jobs;
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t b = 0; b < job[i].nbindings; b++)
+			if (job[i].binding[b].buf->place == PIM_PLACE_MEMORY)
+				used |= 1u << job[i].binding[b].buf->domain;
 	err = drmIoctl(d->fd, DRM_IOCTL_PIM_SUBMIT, &submit) ? -errno : 0;
 	if (err == -EIO || err == -ENODEV)
 		err = check_queue(d) ? -EIO : pim_device_fail(dev, NULL);
@@ -356,6 +362,9 @@ static int drm_submit(struct pim_device *dev, const struct pim_job *job, uint32_
 		pim_error(err, "%u jobs refused: a domain they are bound to is claimed by another process or not for their engine; see pim_query()", n);
 	else if (err)
 		pim_error(err, "%u jobs refused by pim.ko: %s", n, strerror(-err));
+	for (uint32_t i = 0; !err && i < PIM_HW_MAX_DOMAINS; i++)
+		if (used & 1u << i)
+			d->use[i] = next->submits;
 out:
 	free(bind);
 	free(jobs);
@@ -387,12 +396,32 @@ static int drm_wait(struct pim_device *dev, const struct pim_mark *mark, int64_t
 
 /* -- authority -------------------------------------------------------------------------------------------------------- */
 
+/*
+ * Until our jobs on the domains are done: the kernel ends a tenure as soon as the ring is empty, and cancels jobs that are queued behind it. A
+ * job that failed is done, too.
+ */
+static int drain(struct drm_device *d, uint32_t domains, int64_t deadline)
+{
+	uint64_t point = 0;
+
+	pthread_mutex_lock(&d->base.lock);
+	for (uint32_t i = 0; i < PIM_HW_MAX_DOMAINS; i++)
+		if (domains & 1u << i && d->use[i] > point)
+			point = d->use[i];
+	pthread_mutex_unlock(&d->base.lock);
+	if (!point || !drmSyncobjTimelineWait(d->fd, &d->timeline, &point, 1, deadline, 0, NULL) || errno != ETIME)
+		return 0;
+	return deadline ? -ETIME : -EBUSY;
+}
+
 static int drm_acquire(struct pim_device *dev, uint32_t domains, enum pim_owner owner, int64_t deadline)
 {
 	struct drm_pim_authority a = { .op = DRM_PIM_AUTHORITY_ACQUIRE, .flags = deadline ? 0 : DRM_PIM_AUTHORITY_NONBLOCK, .domains = domains,
 				       .owner = owner, .timeout_ns = deadline };
-	int err = drmIoctl(to_drm(dev)->fd, DRM_IOCTL_PIM_AUTHORITY, &a) ? -errno : 0;
+	int err = drain(to_drm(dev), domains, deadline);
 
+	if (!err)
+		err = drmIoctl(to_drm(dev)->fd, DRM_IOCTL_PIM_AUTHORITY, &a) ? -errno : 0;
 	switch (err) {
 	case 0:
 		pthread_mutex_lock(&dev->lock);
@@ -412,6 +441,7 @@ static int drm_release(struct pim_device *dev, uint32_t domains)
 {
 	struct drm_pim_authority a = { .op = DRM_PIM_AUTHORITY_RELEASE, .domains = domains };
 
+	drain(to_drm(dev), domains, INT64_MAX);
 	if (drmIoctl(to_drm(dev)->fd, DRM_IOCTL_PIM_AUTHORITY, &a))
 		return pim_error(-errno, "domains 0x%x: pim.ko refused the release: %s", domains, strerror(errno));
 	return 0;

@@ -117,7 +117,10 @@ int pim_wait(struct pim_device *dev, int timeout_ms);
 
 enum pim_owner { PIM_OWNER_HOST = 0, PIM_OWNER_PIM = 1, PIM_OWNER_AUTO = 2 };
 
-/* Claim all domains of the mask for owner, or none. Errors: -ETIME, -EBUSY (timeout_ms 0), -EINVAL, -EDEADLK. */
+/*
+ * Claim all domains of the mask for owner, or none. A change of owner and a release wait for the jobs that this device has queued on the
+ * domains. Errors: -ETIME, -EBUSY (timeout_ms 0), -EINVAL, -EDEADLK.
+ */
 int pim_acquire(struct pim_device *dev, uint32_t domains, enum pim_owner owner, int timeout_ms);
 int pim_release(struct pim_device *dev, uint32_t domains);
 
