@@ -109,7 +109,7 @@ static bool leaked(void)
 
 static int run_all(const char *filter)
 {
-	unsigned int n = 0, total = 0, failed = 0;
+	unsigned int n = 0, total = 0, failed = 0, skips = 0;
 	const struct test *t;
 	const char *why;
 	bool skipped;
@@ -141,13 +141,14 @@ static int run_all(const char *filter)
 			if (kernel_log(kmsg))
 				why = "the kernel complained";
 			failed += why != NULL;
+			skips += skipped && !why;
 			if (why)
 				printf("# %s\n", why);
 			printf("%s %u - %s%s\n", why ? "not ok" : "ok", ++n, t->name, skipped && !why ? " # SKIP" : "");
 			fflush(stdout);
 		}
 	}
-	printf("# %u of %u passed\n", total - failed, total);
+	printf("# %u of %u passed, %u skipped\n", total - failed - skips, total, skips);
 	return failed != 0;
 }
 

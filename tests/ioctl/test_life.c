@@ -283,6 +283,66 @@ static void unbind_idle(void)
 	usable();
 }
 
+static void pci_file(const char *name, const char *file, char *path, size_t len)
+{
+	snprintf(path, len, "/sys/bus/pci/devices/%s/%s", name, file);
+}
+
+/* The header of the card as another card would have it, through the BAR that sysfs shows while no driver is bound. */
+static void refuse_header(void)
+{
+	static const struct {
+		size_t off;
+		uint32_t value;
+	} wrong[] = {
+		{ offsetof(struct pim_hw_header, magic), 0x12345678 },
+		{ offsetof(struct pim_hw_header, abi_major), (PIM_HW_ABI_MAJOR + 1) },
+		{ offsetof(struct pim_hw_header, domains), 0 },
+		{ offsetof(struct pim_hw_header, domains), PIM_HW_MAX_DOMAINS + 1 },
+		{ offsetof(struct pim_hw_header, ring_entries), 3 },
+		{ offsetof(struct pim_hw_header, stripe_bytes), 0 },
+		{ offsetof(struct pim_hw_header, nslots), 0x80000000 },
+		{ offsetof(struct pim_hw_header, mem_bytes) + 4, 0xffffffff },
+		{ offsetof(struct pim_hw_header, window_off) + 4, 0xffffffff },
+	};
+	char name[32], path[128];
+	unsigned int i;
+	uint8_t *bar;
+	int fd, bind;
+
+	find_function(name);
+	driver_file("unbind", name);
+	pci_file(name, "enable", path, sizeof(path));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	CHECK(fd >= 0);
+	CHECK_EQ(write(fd, "1", 1), 1);
+	close(fd);
+	pci_file(name, "resource2", path, sizeof(path));
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0);
+	bar = mmap(NULL, PIM_HW_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(bar != MAP_FAILED);
+	bind = open(DRIVER "/bind", O_WRONLY | O_CLOEXEC);
+	CHECK(bind >= 0);
+	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		volatile uint32_t *at = (volatile uint32_t *)(bar + wrong[i].off);
+		uint32_t good = *at;
+
+		*at = wrong[i].value;
+		if (write(bind, name, strlen(name)) >= 0)
+			printf("# a header with %#x at %zu was accepted\n", wrong[i].value, wrong[i].off);
+		CHECK(access(DRIVER, F_OK) == 0);
+		snprintf(path, sizeof(path), DRIVER "/%s", name);
+		CHECK(access(path, F_OK) < 0);
+		*at = good;
+	}
+	close(bind);
+	munmap(bar, PIM_HW_PAGE);
+	close(fd);
+	driver_file("bind", name);
+	usable();
+}
+
 const struct test life_tests[] = {
 	{ "a process killed with jobs in flight leaves a usable card", killed_with_jobs },
 	{ "a file closed with jobs in flight leaves a usable card", closed_with_jobs },
@@ -290,6 +350,7 @@ const struct test life_tests[] = {
 	{ "a claim survives the reset", claim_survives },
 	{ "a claim ends although its file was closed with a hanging job", hang_and_close },
 	{ "the driver is unbound and bound again", unbind_idle },
+	{ "a card of another ABI, or with a header that cannot be, is refused", refuse_header },
 	{ "an unbind with mappings, waiting faults and jobs in flight ends them all", unbind },
 	{ "the module is unloaded and loaded again", reload },
 	{ "files and fences keep the module from being unloaded", in_use },
