@@ -1,131 +1,153 @@
 // SPDX-License-Identifier: MIT
 /*
- * bench_pim DEVICE: bytes per second of element-wise PIM programs (as the card's process runs them; wall clock, not modelled time) against a
- * copy by memcpy of the same size on two threads in the same run.
+ * bench_pim DEVICE: bandwidth of the PIM kernel "add" (y = a + b) as this machine computes it, against a copy of the same size by all its processors
+ * in the same run. Real time, not modelled: how fast the emulator is.
  */
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <pim/device.h>
 #include <pim/hw.h>
 
-#include "bench.h"
-#include "kernel.h"
+#include "../../lib/kernel.h"
 
-#define BYTES (64ull << 20)
-#define ROUNDS 10
+#define BYTES (64u << 20)
+#define ROUNDS 15
+#define MAX_THREADS 64
 
-static char *src, *dst;
-
-static int fail(const char *what)
+static double seconds(void)
 {
-	fprintf(stderr, "bench_pim: %s: %s\n", what, pim_strerror());
-	return 1;
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
-static void *copy_half(void *half)
+static void check(int err)
 {
-	size_t off = half ? BYTES / 2 : 0;
+	if (!err)
+		return;
+	fprintf(stderr, "bench_pim: %s\n", pim_strerror());
+	exit(1);
+}
 
-	memcpy(dst + off, src + off, BYTES / 2);
+static void *map(struct pim_device *dev, uint64_t bytes, enum pim_place place, struct pim_buffer **b)
+{
+	void *p;
+
+	check(pim_buffer_create(dev, bytes, place, 0, b));
+	check(pim_buffer_map(*b, &p));
+	return p;
+}
+
+/* -- the copy --------------------------------------------------------------------------------------------------------- */
+
+struct part {
+	const double *from;
+	double *to;
+	size_t n;
+};
+
+static void *copy_part(void *arg)
+{
+	const struct part *p = arg;
+
+	for (size_t i = 0; i < p->n; i++)
+		p->to[i] = p->from[i];
 	return NULL;
 }
 
-static double copy_rate(void)
+/* Best time of a copy by all processors. */
+static double copy(const double *from, double *to, int threads)
 {
-	double best = 0;
+	size_t each = BYTES / sizeof(*from) / threads;
+	pthread_t t[MAX_THREADS];
+	struct part part[MAX_THREADS];
+	double best = 1e9;
 
-	for (int i = 0; i < ROUNDS; i++) {
-		double t = bench_now();
-		pthread_t th;
+	for (int r = 0; r < ROUNDS; r++) {
+		double start = seconds(), took;
 
-		if (pthread_create(&th, NULL, copy_half, &i))
-			return 0;
-		copy_half(NULL);
-		pthread_join(th, NULL);
-		t = bench_now() - t;
-		if (2 * BYTES / t > best)
-			best = 2 * BYTES / t;
+		for (int i = 0; i < threads; i++) {
+			part[i] = (struct part){ from + i * each, to + i * each, each };
+			if (pthread_create(&t[i], NULL, copy_part, &part[i]))
+				exit(1);
+		}
+		for (int i = 0; i < threads; i++)
+			pthread_join(t[i], NULL);
+		took = seconds() - start;
+		best = took < best ? took : best;
 	}
 	return best;
 }
 
-/* Three arrays in different banks, as the planner places them. */
-static int pim_rate(struct pim_device *dev, const char *name, double *rate)
+/* -- the kernel ------------------------------------------------------------------------------------------------------- */
+
+static double add(struct pim_device *dev, const struct pim_job *job)
 {
-	const struct pim_info *info = pim_device_info(dev);
-	const struct pim_kernel *k = pim_kernel_find(name);
-	uint64_t row = (uint64_t)info->stripe_bytes * (info->row_bytes / PIM_HW_COLUMN), span = BYTES + row;
-	struct pim_hw_program p = {
-		.crf_len = k->ncrf, .srf_len = k->nsrf, .nstreams = k->nstreams, .blocks = 1, .planes = 1, .run_bytes = BYTES
-	};
-	struct pim_job job = { .engine = PIM_PIM, .op = PIM_HW_OP_PROGRAM, .payload = &p, .payload_bytes = sizeof(p) };
-	struct pim_buffer *mem, *code;
-	void *map;
+	double best = 1e9;
 
-	if (pim_buffer_create(dev, span * k->nstreams, PIM_PLACE_MEMORY, 0, &mem) ||
-	    pim_buffer_create(dev, pim_kernel_image_bytes, PIM_PLACE_WINDOW, 0, &code) || pim_buffer_map(mem, &map))
-		return fail("buffers");
-	memset(map, 0, span * k->nstreams);
-	if (pim_buffer_map(code, &map))
-		return fail("code");
-	memcpy(map, pim_kernel_image, pim_kernel_image_bytes);
-	for (uint32_t i = 0; i < k->nstreams; i++) {
-		job.binding[i] = (struct pim_binding){ mem, i * span, BYTES, k->access[i] };
-		p.stream[i].binding = i;
-	}
-	job.binding[k->nstreams] = (struct pim_binding){ code, k->offset, 4 * (k->ncrf + k->nsrf), PIM_READ };
-	job.nbindings = k->nstreams + 1;
-	p.code_binding = k->nstreams;
-	if (pim_acquire(dev, 1, PIM_OWNER_PIM, 1000))
-		return fail("acquire");
-	*rate = 0;
-	for (int i = 0; i < ROUNDS; i++) {
-		double t = bench_now();
+	for (int r = 0; r < ROUNDS; r++) {
+		double start = seconds(), took;
 
-		if (pim_submit(dev, &job, 1, NULL) || pim_wait(dev, 60000))
-			return fail(name);
-		t = bench_now() - t;
-		if ((double)(k->nstreams * BYTES) / t > *rate)
-			*rate = (double)(k->nstreams * BYTES) / t;
+		check(pim_submit(dev, job, 1, NULL));
+		check(pim_wait(dev, 60000));
+		took = seconds() - start;
+		best = took < best ? took : best;
 	}
-	if (pim_release(dev, 1))
-		return fail("release");
-	pim_buffer_destroy(mem);
-	pim_buffer_destroy(code);
-	return 0;
+	return best;
 }
 
 int main(int argc, char **argv)
 {
-	static const char *const kernel[] = { "copy", "add", "relu_fwd", "sgd" };
+	const struct pim_kernel *k = pim_kernel_find("add");
+	struct pim_buffer *buf[4];
+	struct pim_hw_program prog = { .nstreams = 3, .blocks = 1, .planes = 1, .run_bytes = BYTES };
+	struct pim_job job = { .engine = PIM_PIM, .op = PIM_HW_OP_PROGRAM, .nbindings = 4, .payload = &prog, .payload_bytes = sizeof(prog) };
+	int threads = sysconf(_SC_NPROCESSORS_ONLN);
 	struct pim_device *dev;
-	double copy, rate;
+	double copy_s, add_s;
+	float *p[3];
 
 	if (argc != 2) {
 		fprintf(stderr, "usage: bench_pim DEVICE\n");
 		return 2;
 	}
-	src = malloc(BYTES);
-	dst = malloc(BYTES);
-	if (!src || !dst) {
-		fprintf(stderr, "bench_pim: no memory for 2 x %llu MiB\n", (unsigned long long)(BYTES >> 20));
+	threads = threads > MAX_THREADS ? MAX_THREADS : threads;
+	check(pim_device_open(argv[1], &dev));
+	memcpy(map(dev, pim_kernel_image_bytes, PIM_PLACE_WINDOW, &buf[3]), pim_kernel_image, pim_kernel_image_bytes);
+	for (int i = 0; i < 3; i++) {
+		p[i] = map(dev, BYTES, PIM_PLACE_MEMORY, &buf[i]);
+		for (size_t e = 0; e < BYTES / 4; e++)
+			p[i][e] = i < 2 ? (float)(e % 1000) : 1;
+		prog.stream[i].binding = i;
+		job.binding[i] = (struct pim_binding){ buf[i], 0, BYTES, i < 2 ? PIM_READ : PIM_WRITE };
+	}
+	prog.code_binding = 3;
+	prog.code_off = k->offset;
+	prog.crf_len = k->ncrf;
+	prog.srf_len = k->nsrf;
+	job.binding[3] = (struct pim_binding){ buf[3], 0, pim_kernel_image_bytes, PIM_READ };
+
+	copy_s = copy((double *)p[0], (double *)p[1], threads);
+	check(pim_acquire(dev, 1, PIM_OWNER_PIM, 60000));
+	add_s = add(dev, &job);
+	check(pim_release(dev, 1));
+	for (size_t e = 0; e < BYTES / 4; e++) {
+		if (p[2][e] == 2 * (float)(e % 1000))
+			continue;
+		fprintf(stderr, "bench_pim: element %zu is %g\n", e, (double)p[2][e]);
 		return 1;
 	}
-	memset(src, 1, BYTES);
-	memset(dst, 0, BYTES);
-	if (pim_device_open(argv[1], &dev))
-		return fail(argv[1]);
-	copy = copy_rate();
-	printf("  copy by memcpy, 2 threads     %6.1f GB/s\n", copy / 1e9);
-	for (unsigned int i = 0; i < sizeof(kernel) / sizeof(kernel[0]); i++) {
-		if (pim_rate(dev, kernel[i], &rate))
-			return 1;
-		printf("  PIM program %-10s        %6.1f GB/s  %5.1f %% of that copy\n", kernel[i], rate / 1e9, 100 * rate / copy);
-	}
+	printf("%s, %s: PIM add of %u MiB arrays %.1f GB/s; copy by %d threads %.1f GB/s; ratio %.0f %%\n", argv[1], pim_device_info(dev)->name,
+	       BYTES >> 20, 3.0 * BYTES / add_s / 1e9, threads, 2.0 * BYTES / copy_s / 1e9, 100 * 1.5 * copy_s / add_s);
+	for (int i = 0; i < 4; i++)
+		pim_buffer_destroy(buf[i]);
 	pim_device_close(dev);
-	free(src);
-	free(dst);
 	return 0;
 }

@@ -1,66 +1,84 @@
 // SPDX-License-Identifier: MIT
-/*
- * bench_submit DEVICE: an empty job from submission to its fence, one at a time and many deep, on each engine. Latencies beside a clock_gettime()
- * round of the same run, so that a slow machine (or an emulated one) shows as such.
- */
+/* bench_submit DEVICE: latency from submit to fence of an empty job, and submits per second one at a time and queued deep. */
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 
 #include <pim/device.h>
 #include <pim/hw.h>
 
-#include "bench.h"
+#define WARMUP 200
+#define SAMPLES 5000
+#define DEEP 64 /* submits in flight */
 
-#define ROUNDS 1000
-#define DEPTH 512
-
-static int fail(const char *what)
+static uint64_t now(void)
 {
-	fprintf(stderr, "bench_submit: %s: %s\n", what, pim_strerror());
-	return 1;
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * UINT64_C(1000000000) + t.tv_nsec;
+}
+
+static void check(int err)
+{
+	if (!err)
+		return;
+	fprintf(stderr, "bench_submit: %s\n", pim_strerror());
+	exit(1);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void bench(struct pim_device *dev, enum pim_engine engine, const char *name)
+{
+	static uint64_t took[SAMPLES];
+	const struct pim_job job = { .engine = engine, .op = PIM_HW_OP_NOP };
+	uint64_t start, single, deep;
+
+	for (int i = 0; i < WARMUP; i++) {
+		check(pim_submit(dev, &job, 1, NULL));
+		check(pim_wait(dev, 10000));
+	}
+	start = now();
+	for (int i = 0; i < SAMPLES; i++) {
+		uint64_t t = now();
+
+		check(pim_submit(dev, &job, 1, NULL));
+		check(pim_wait(dev, 10000));
+		took[i] = now() - t;
+	}
+	single = now() - start;
+	start = now();
+	for (int i = 0; i < SAMPLES; i++) {
+		check(pim_submit(dev, &job, 1, NULL));
+		if (i % DEEP == DEEP - 1)
+			check(pim_wait(dev, 10000));
+	}
+	check(pim_wait(dev, 10000));
+	deep = now() - start;
+	qsort(took, SAMPLES, sizeof(took[0]), by_value);
+	printf("  %-5s submit to fence p50 %.1f us, p99 %.1f us; submits/s: %.0f one at a time, %.0f up to %d deep\n", name, took[SAMPLES / 2] / 1e3,
+	       took[SAMPLES * 99 / 100] / 1e3, SAMPLES * 1e9 / single, SAMPLES * 1e9 / deep, DEEP);
 }
 
 int main(int argc, char **argv)
 {
-	static const char *const name[] = { "HOST", "PIM" };
-	static struct pim_job deep[DEPTH];
-	static double lat[ROUNDS], clk[ROUNDS];
 	struct pim_device *dev;
 
 	if (argc != 2) {
 		fprintf(stderr, "usage: bench_submit DEVICE\n");
 		return 2;
 	}
-	if (pim_device_open(argv[1], &dev))
-		return fail(argv[1]);
-	for (int e = 0; e < PIM_ENGINES; e++) {
-		struct pim_job nop = { .engine = (enum pim_engine)e, .op = PIM_HW_OP_NOP };
-		double begin, wall, p50, p99;
-		int rounds = 0;
-
-		for (int i = 0; i < ROUNDS; i++) {
-			double t = bench_now();
-
-			clk[i] = bench_now() - t;
-			t = bench_now();
-			if (pim_submit(dev, &nop, 1, NULL) || pim_wait(dev, 10000))
-				return fail("submit");
-			lat[i] = bench_now() - t;
-		}
-		for (int i = 0; i < DEPTH; i++)
-			deep[i] = nop;
-		begin = bench_now();
-		do {
-			if (pim_submit(dev, deep, DEPTH, NULL) || pim_wait(dev, 60000))
-				return fail("submit");
-			rounds++;
-		} while (bench_now() - begin < 1);
-		wall = bench_now() - begin;
-		p50 = bench_percentile(lat, ROUNDS, 50);
-		p99 = bench_percentile(lat, ROUNDS, 99);
-		printf("  empty submit to fence, %-4s  p50 %8.1f us  p99 %8.1f us  (%.0f x a clock read)  %9.0f jobs/s %d deep\n",
-		       name[e], p50 * 1e6, p99 * 1e6, p50 / (bench_percentile(clk, ROUNDS, 50) + 1e-9),
-		       rounds * (double)DEPTH / wall, DEPTH);
-	}
+	check(pim_device_open(argv[1], &dev));
+	printf("%s, %s: %d empty jobs per figure\n", argv[1], pim_device_info(dev)->name, SAMPLES);
+	bench(dev, PIM_HOST, "HOST");
+	bench(dev, PIM_PIM, "PIM");
 	pim_device_close(dev);
 	return 0;
 }
