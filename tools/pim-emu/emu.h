@@ -24,7 +24,7 @@ void emu_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Memory and eventfds. Errors are printed; negative errno. */
 int emu_setup(struct emu *emu);
 
-/* Listen on path; takes over a socket file that nobody listens on any more. Errors are printed; the descriptor or negative errno. */
+/* Listen on path; takes over a socket file that nobody listens on any more. Prints errors; the descriptor or negative errno. */
 int emu_listen(const char *path);
 /* Hand the card to the QEMU at the other end of sock. Negative errno. */
 int emu_introduce(const struct emu *emu, int sock);

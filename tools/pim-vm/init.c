@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The guest's init: one static program in an initramfs. Loads the modules packed beside it, mounts the host's files below an overlay,
- * runs one command and tells pim-vm how it ended. Everything it needs to know is in /pim, written by pim-vm (initramfs.c):
+ * The guest's init: one static program in an initramfs. Loads the modules packed beside it, mounts the host's files below an
+ * overlay, runs one command and tells pim-vm how it ended. Everything it needs to know is in /pim, written by pim-vm (initramfs.c):
  *
  *	/pim/modules	module files to load, one per line, in order; "?" before a name: the product's own, reported when it fails
  *	/pim/mounts	directories to mount read-write, one per line; the n-th has the 9p tag rwN
@@ -10,7 +10,7 @@
  *	/pim/env	NUL-terminated strings
  *	/pim/probe	present: the guest only has to show that it boots
  *
- * Four virtio-serial ports lead to pim-vm: pim.out, pim.err, pim.log (the kernel's log, at the end) and pim.ctl (one line per event).
+ * Four virtio-serial ports lead to pim-vm: pim.out, pim.err, pim.log (the kernel's log, at the end), pim.ctl (a line per event).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -171,10 +171,10 @@ static void load_modules(bool own)
 		close(fd);
 		if (err && err != EEXIST)
 			fail("%s %s: %s", own ? "module" : "guest kernel's module", strrchr(path, '/') + 1,
-			     err == ENOEXEC ? "made for another kernel: build it against this one's headers" :
-			     err == ENODEV  ? "found no card (no PCI function 1af4:1110, or it is not a PIM card)" :
-			     err == ENOENT  ? "needs a symbol that no loaded module has (see the kernel log)" :
-					      strerror(err));
+			     err == ENOEXEC  ? "made for another kernel: build it against this one's headers"
+			     : err == ENODEV ? "found no card (no PCI function 1af4:1110, or it is not a PIM card)"
+			     : err == ENOENT ? "needs a symbol that no loaded module has (see the kernel log)"
+					     : strerror(err));
 	}
 	free(list);
 }
@@ -390,7 +390,8 @@ static int run_command(const struct command *cmd)
 	fcntl(err[0], F_SETFL, O_NONBLOCK);
 	/* Children that the command leaves behind may keep the pipes open for ever: its own end is the end. */
 	while (!done) {
-		struct pollfd pfd[] = { { .fd = open_out ? out[0] : -1, .events = POLLIN }, { .fd = open_err ? err[0] : -1, .events = POLLIN } };
+		struct pollfd pfd[] = { { .fd = open_out ? out[0] : -1, .events = POLLIN },
+					{ .fd = open_err ? err[0] : -1, .events = POLLIN } };
 
 		if (ppoll(pfd, 2, NULL, &none) < 0 && errno != EINTR)
 			fail("poll: %s", strerror(errno));

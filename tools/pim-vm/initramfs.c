@@ -40,8 +40,8 @@ static void entry(struct archive *a, const char *name, unsigned int mode, const 
 {
 	size_t namelen = strlen(name) + 1;
 
-	fprintf(a->f, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", ++a->ino, mode, 0, 0, 1, 0, len, 0, 0, 0, 0, namelen,
-		0);
+	fprintf(a->f, "070701%08x%08x%08x%08x%08x%08x%08zx%08x%08x%08x%08x%08zx%08x", ++a->ino, mode, 0, 0, 1, 0, len, 0, 0, 0, 0,
+		namelen, 0);
 	fwrite(name, 1, namelen, a->f);
 	pad4(a->f, 110 + namelen);
 	fwrite(data, 1, len, a->f);
@@ -154,7 +154,7 @@ static int add_path(struct modlist *l, const char *path, size_t len)
 	return l->path[l->n++] ? 0 : -ENOMEM;
 }
 
-/* modules.dep: "path: dep dep dep", where the last one must be loaded first. Returns 0 too when the module is not there: built in. */
+/* modules.dep: "path: dep dep dep", where the last one must be loaded first. A module that is not there is built in: 0 too. */
 static int add_module(struct modlist *l, const char *name)
 {
 	const char *line, *end, *colon, *p, *q;
@@ -190,7 +190,8 @@ static int collect(const struct vm_kernel *k, const char *depends, struct modlis
 	snprintf(path, sizeof(path), "%s/modules.dep", k->modules);
 	if (access(path, R_OK)) {
 		/* A package that was only unpacked has no index yet. */
-		const char *const argv[] = { "sh", "-c", "r=${0%/lib/modules/*}; PATH=$PATH:/sbin:/usr/sbin depmod -b \"${r:-/}\" \"${0##*/}\"",
+		const char *const argv[] = { "sh", "-c",
+					     "r=${0%/lib/modules/*}; PATH=$PATH:/sbin:/usr/sbin depmod -b \"${r:-/}\" \"${0##*/}\"",
 					     k->modules, NULL };
 
 		if (vm_filter(argv, STDIN_FILENO, STDERR_FILENO) || access(path, R_OK)) {
@@ -221,7 +222,8 @@ static int pack_modules(struct archive *a, const struct vm_options *opt, const s
 	if (!ret && opt->module) {
 		ret = vm_module_info(opt->module, release, sizeof(release), depends, sizeof(depends));
 		if (!ret && strcmp(release, k->release)) {
-			vm_say("--module %s: made for kernel %s, the guest has %s: build it against that one's headers (make module KDIR=...)",
+			vm_say("--module %s: made for kernel %s, the guest has %s: build it against that one's headers (make "
+			       "module KDIR=...)",
 			       opt->module, release, k->release);
 			ret = -EINVAL;
 		}

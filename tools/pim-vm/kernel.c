@@ -147,7 +147,8 @@ static int copy_release(struct vm_kernel *k, const char *text, size_t max)
 	return n ? 0 : -EINVAL;
 }
 
-static int from_bzimage(const char *path, const unsigned char *img, const struct stat *st, const struct vm_places *at, struct vm_kernel *k)
+static int from_bzimage(const char *path, const unsigned char *img, const struct stat *st, const struct vm_places *at,
+			struct vm_kernel *k)
 {
 	size_t size = (size_t)st->st_size, setup = img[SETUP_SECTS] ? img[SETUP_SECTS] : 4;
 	size_t version = (size_t)img[KERNEL_VERSION] + ((size_t)img[KERNEL_VERSION + 1] << 8) + 0x200;
@@ -155,7 +156,8 @@ static int from_bzimage(const char *path, const unsigned char *img, const struct
 	char dir[PATH_MAX + 16];
 	int ret;
 
-	if (version >= size || start >= size || len > size - start || copy_release(k, (const char *)img + version, size - version)) {
+	if (version >= size || start >= size || len > size - start ||
+	    copy_release(k, (const char *)img + version, size - version)) {
 		vm_say("--kernel %s: truncated or damaged kernel image", path);
 		return -EINVAL;
 	}
@@ -204,8 +206,8 @@ static int find_modules(const char *path, struct vm_kernel *k)
 	snprintf(probe, sizeof(probe), "/lib/modules/%s", k->release);
 	if (!access(probe, R_OK) && realpath(probe, k->modules))
 		return 0;
-	vm_say("kernel %s: no modules for %s beside it (../lib/modules) nor in /lib/modules: unpack the whole linux-image package", path,
-	       k->release);
+	vm_say("kernel %s: no modules for %s beside it (../lib/modules) nor in /lib/modules: unpack the whole linux-image package",
+	       path, k->release);
 	return -ENOENT;
 }
 
@@ -276,8 +278,8 @@ static int matching(const struct vm_options *opt, const struct vm_places *at, st
 	snprintf(path, sizeof(path), "/boot/vmlinuz-%s", release);
 	if (!access(path, R_OK))
 		return open_kernel(path, at, k);
-	vm_say("no image of kernel %s, for which %s was made, in %s/guest nor in /boot: run \"make deps\", or give --kernel FILE", release,
-	       opt->module, at->cache);
+	vm_say("no image of kernel %s, for which %s was made, in %s/guest nor in /boot: run \"make deps\", or give --kernel FILE",
+	       release, opt->module, at->cache);
 	return -ENOENT;
 }
 

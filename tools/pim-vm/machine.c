@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * The processes of a run: pim-emu and a stock QEMU, joined by sockets that have no name in the file system, so that nothing is left behind
- * whatever ends first. Both die with this process, even when it is killed.
+ * The processes of a run: pim-emu and a stock QEMU, joined by sockets that have no name in the file system, so that nothing is left
+ * behind whatever ends first. Both die with this process, even when it is killed.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -14,8 +14,10 @@
 
 static const char usage[] =
 	"usage: pim-vm run [options] -- COMMAND [ARGUMENT...]\n"
-	"Boots a stock QEMU with the emulated PIM card and the host's files (read-only, writes stay in the guest), loads pim.ko, runs COMMAND\n"
-	"as root in the current directory, and returns its output and exit status (128 + N for signal N; 125: pim-vm failed; 124: time limit).\n"
+	"Boots a stock QEMU with the emulated PIM card and the host's files (read-only, writes stay in the guest), loads pim.ko, "
+	"runs COMMAND\n"
+	"as root in the current directory, and returns its output and exit status (128 + N for signal N; 125: pim-vm failed; 124: "
+	"time limit).\n"
 	"  --kernel FILE    guest kernel, bzImage or vmlinux, its modules beside it (default: of \"make deps\", else of /boot)\n"
 	"  --card FILE      card description, or none (default: cards/paper.card)\n"
 	"  --module FILE    driver to load, or none (default: pim.ko beside pim-vm)\n"
@@ -103,7 +105,7 @@ static int number(const char *option, const char *text, unsigned int min, unsign
 	return 0;
 }
 
-/* An existing file or directory by its full name: the guest and QEMU do not share our directory. NULL with a message if it is not there. */
+/* An existing file or directory by its full name: the guest and QEMU do not share our directory. NULL with a message if missing. */
 static const char *existing(const char *option, const char *path, bool dir)
 {
 	char *full = realpath(path, NULL);
@@ -191,7 +193,8 @@ static int parse_option(int c, struct request *req, struct vm_options *opt)
 static int defaults(const struct vm_places *at, struct request *req)
 {
 	static char module[PATH_MAX + 32], card[2 * PATH_MAX];
-	static const char *const cards[] = { "%s/../cards/paper.card", "%s/../share/rt-pim/cards/paper.card", "%s/cards/paper.card" };
+	static const char *const cards[] = { "%s/../cards/paper.card", "%s/../share/rt-pim/cards/paper.card",
+					     "%s/cards/paper.card" };
 	const char *env = getenv("PIM_CARD");
 	unsigned int i;
 
@@ -248,12 +251,18 @@ static int resolve(const struct vm_places *at, struct request *req, struct vm_op
 static int parse(int argc, char **argv, struct request *req, struct vm_options *opt)
 {
 	static const struct option options[] = {
-		{ "kernel", required_argument, NULL, 'k' }, { "card", required_argument, NULL, 'c' },
-		{ "module", required_argument, NULL, 'm' }, { "rw", required_argument, NULL, 'w' },
-		{ "timeout", required_argument, NULL, 't' }, { "accel", required_argument, NULL, 'a' },
-		{ "memory", required_argument, NULL, 'M' }, { "cpus", required_argument, NULL, 'n' },
-		{ "dmesg", required_argument, NULL, 'd' }, { "verbose", no_argument, NULL, 'v' },
-		{ "quiet", no_argument, NULL, 'q' },	     { "help", no_argument, NULL, 'h' },
+		{ "kernel", required_argument, NULL, 'k' },
+		{ "card", required_argument, NULL, 'c' },
+		{ "module", required_argument, NULL, 'm' },
+		{ "rw", required_argument, NULL, 'w' },
+		{ "timeout", required_argument, NULL, 't' },
+		{ "accel", required_argument, NULL, 'a' },
+		{ "memory", required_argument, NULL, 'M' },
+		{ "cpus", required_argument, NULL, 'n' },
+		{ "dmesg", required_argument, NULL, 'd' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	int c, ret;

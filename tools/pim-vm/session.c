@@ -262,7 +262,8 @@ static void check_clock(struct session *s)
 	int64_t now = now_ms();
 
 	if (!s->started && now >= s->boot_deadline)
-		finish(s, VM_TIMED_OUT, "the guest did not come up within %d s (--accel tcg if KVM is at fault)", BOOT_LIMIT_MS / 1000);
+		finish(s, VM_TIMED_OUT, "the guest did not come up within %d s (--accel tcg if KVM is at fault)",
+		       BOOT_LIMIT_MS / 1000);
 	else if (now >= s->deadline && s->emu_gone)
 		finish(s, VM_FAILED, "the command hung after the card had died");
 	else if (now >= s->deadline)
@@ -271,7 +272,8 @@ static void check_clock(struct session *s)
 
 static bool all_received(const struct session *s)
 {
-	return s->ended && s->got[VM_OUT] >= s->want[VM_OUT] && s->got[VM_ERR] >= s->want[VM_ERR] && s->got[VM_LOG] >= s->want[VM_LOG];
+	return s->ended && s->got[VM_OUT] >= s->want[VM_OUT] && s->got[VM_ERR] >= s->want[VM_ERR] &&
+	       s->got[VM_LOG] >= s->want[VM_LOG];
 }
 
 static void loop(struct session *s, int sigfd)
