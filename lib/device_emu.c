@@ -590,8 +590,9 @@ static int reset(struct emu_device *d)
 	const uint32_t generation = 1;
 	int64_t deadline = pim_deadline(RESET_TIMEOUT_MS);
 
-	d->control->generation = generation;
+	/* The model looks at them from its own thread as soon as it exists. */
 	__atomic_store_n(&d->control->command, PIM_HW_CMD_RESET, __ATOMIC_RELEASE);
+	__atomic_store_n(&d->control->generation, generation, __ATOMIC_RELEASE);
 	d->lib.doorbell(d->card, PIM_HW_DB_CONTROL);
 	for (;;) {
 		uint64_t seen = event_count(d);
