@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The ivshmem server protocol: 8-byte little-endian numbers, each with at most one descriptor beside it. QEMU is peer 0, the card 1.
+ * The ivshmem server protocol: 8-byte little-endian numbers, each with at most one descriptor. QEMU is peer 0, the card 1.
  * The order below is the one without a race: QEMU takes everything up to the memory before its device exists, and its own interrupt
  * eventfds right after.
  */

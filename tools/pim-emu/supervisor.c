@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The supervisor: holds the card's memory and eventfds, talks to QEMU, and starts a card process that died again over the same memory,
+ * The supervisor: holds the card's memory and eventfds, talks to QEMU, and starts a card process that died again over that memory,
  * so that a crash of the model costs the guest its jobs in flight and nothing else.
  */
 #include <errno.h>
