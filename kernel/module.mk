@@ -25,5 +25,5 @@ $(KMOD)/pim_config.h: kernel/probe.sh
 
 $(KMOD)/pim.ko: $(KMOD_SRC) $(KMOD_HDR) $(KMOD)/pim_config.h kernel/module.mk
 	$(Q)ln -sf $(foreach f,$(KMOD_SRC),$(abspath $(f))) $(KMOD)/
-	$(call say,KMOD,$@)$(KMOD_MAKE) modules
+	+$(call say,KMOD,$@)$(KMOD_MAKE) modules
 	@touch $@

@@ -47,6 +47,11 @@ static int fault_error(const struct pim_device *dev)
 	if (!f->status)
 		return pim_error(-EIO, "card '%s' was lost: it was reset, removed or its emulator died; close the device and open it again",
 				 dev->info.name);
+	/* A queue tells of its first failure, so no job of this device is to blame. */
+	if (f->status == PIM_HW_E_CANCELED)
+		return pim_error(-EIO, "card '%s' was lost under %s job %" PRIu64 ": it was reset, or its emulator died; "
+				 "close the device and open it again",
+				 dev->info.name, f->engine < PIM_ENGINES ? engine_name[f->engine] : "unknown engine's", f->seq);
 	return pim_error(-EIO, "%s job %" PRIu64 " failed: %s (status %u) at %s %u, unit %u, address 0x%" PRIx64
 			 "; %s. The device takes no more jobs: close it and open it again",
 			 f->engine < PIM_ENGINES ? engine_name[f->engine] : "unknown engine's", f->seq,

@@ -99,6 +99,8 @@ install: lib tools ## install into $(DESTDIR)$(PREFIX)
 	ln -sf librt-pim.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/librt-pim.so.$(SOVERSION)
 	ln -sf librt-pim.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/librt-pim.so
 	install -m 0644 include/pim/*.h $(DESTDIR)$(PREFIX)/include/pim
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's,@PREFIX@,$(PREFIX),; s,@VERSION@,$(VERSION),' lib/rt-pim.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/rt-pim.pc
 	install -m 0644 cards/*.card $(DESTDIR)$(PREFIX)/share/rt-pim/cards
 
 help: ## list the targets

@@ -312,11 +312,6 @@ static void refuse_header(void)
 
 	find_function(name);
 	driver_file("unbind", name);
-	pci_file(name, "enable", path, sizeof(path));
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	CHECK(fd >= 0);
-	CHECK_EQ(write(fd, "1", 1), 1);
-	close(fd);
 	pci_file(name, "resource2", path, sizeof(path));
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	CHECK(fd >= 0);

@@ -83,7 +83,17 @@ struct run {
 	char checkpoint[4096];
 	struct outcome *o;
 	uint64_t begin; /* step that the run started from */
+	bool saved; /* the checkpoint is there */
 };
+
+/* The library's last message, and the way on if there is one. Returns -1. */
+static int broken(struct run *r)
+{
+	progress_clear(&r->bar);
+	fprintf(stderr, "pim-train: training: %s%s%s\n", pim_strerror(),
+		r->saved ? "; go on from the last checkpoint with --resume " : "", r->saved ? r->checkpoint : "");
+	return -1;
+}
 
 /* Takes the results that are there; returns 0, or -1 after a message. */
 static int take_results(struct run *r, int wait)
@@ -102,12 +112,15 @@ static int take_results(struct run *r, int wait)
 		}
 		progress_step(&r->bar, r->o->steps, res.loss, (double)res.correct / r->opt->batch);
 	}
-	return got < 0 ? -fail("training") : 0;
+	return got < 0 ? broken(r) : 0;
 }
 
 static int save(struct run *r)
 {
-	return pim_trainer_save(r->tr, r->checkpoint) ? -fail(r->checkpoint) : 0;
+	if (pim_trainer_save(r->tr, r->checkpoint))
+		return broken(r);
+	r->saved = true;
+	return 0;
 }
 
 static int train(struct run *r, float *image, uint32_t *label, uint64_t total)
@@ -120,10 +133,8 @@ static int train(struct run *r, float *image, uint32_t *label, uint64_t total)
 		/* A straight line from lr to 0 over the run: no libm function, so the same bits on every machine. */
 		double lr = r->opt->lr * (1 - (double)step / (double)total);
 
-		if (pim_batches_get(r->batches, step, image, label) || pim_trainer_step(r->tr, image, label, (float)lr)) {
-			progress_clear(&r->bar);
-			return -fail("training");
-		}
+		if (pim_batches_get(r->batches, step, image, label) || pim_trainer_step(r->tr, image, label, (float)lr))
+			return broken(r);
 		if (take_results(r, 0))
 			return -1;
 		if ((step + 1) % per_epoch == 0 && (take_results(r, 1) || save(r)))
