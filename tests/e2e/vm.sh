@@ -76,4 +76,15 @@ report $? "SIGKILL leaves no process"
 background --card cards/paper.card && kill -KILL "$(named $pid qemu-system-x86)" && wait $pid
 [ $? = 125 ] && grep -q 'the guest ended before its command did' "$tmp/err" && gone $all
 report $? "a QEMU that dies is named, and leaves no process"
+
+$bare -- echo hello > "$tmp/outp" 2> "$tmp/err" &
+pid=$!
+qemu=
+for i in $(seq 50); do
+	qemu=$(named $pid qemu-system-x86)
+	[ -z "$qemu" ] || break
+	sleep 0.05
+done
+kill -STOP "$qemu" && wait $pid && grep -q hello "$tmp/outp" && grep -q 'starting the guest once more' "$tmp/err"
+report $? "a guest that stalls in its boot is started once more"
 finish
