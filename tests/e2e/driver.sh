@@ -13,7 +13,7 @@ refuses "without the module the fix is named" 1 'pim\.ko' $guest --module none -
 owner=$(stat -c %u "$build")
 refuses "without permission on the render node it is named" 1 'renderD128.*[Pp]ermission|[Pp]ermission.*renderD128' \
 	$guest -- sh -c "chown 65533 /dev/dri/renderD128; chmod 0600 /dev/dri/renderD128
-		exec setpriv --reuid $owner --clear-groups --inh-caps -all --bounding-set -dac_override,-dac_read_search -- $train --steps 5"
+		exec setpriv --reuid $owner --clear-groups --inh-caps -all --bounding-set -dac_override,-dac_read_search -- $train --steps 5 --out /tmp"
 
 # training STEPS-PATTERN ARGUMENT...: $pid is pim-vm, training has gone on as far as the pattern says
 training() {
