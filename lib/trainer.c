@@ -48,12 +48,7 @@ struct pim_trainer {
 /* Between steps: memory to the CPU, and back to the card's two engines. */
 static int to_host(struct pim_trainer *tr)
 {
-	int err;
-
-	if (!tr->claimed)
-		return 0;
-	err = pim_acquire(tr->dev, 1, PIM_OWNER_HOST, tr->timeout_ms);
-	return err;
+	return tr->claimed ? pim_acquire(tr->dev, 1, PIM_OWNER_HOST, tr->timeout_ms) : 0;
 }
 
 static int to_card(struct pim_trainer *tr)
@@ -105,7 +100,6 @@ static int submit(struct pim_trainer *tr, struct runner *r, uint32_t slot, float
 	const struct step *s = &r->step;
 	uint64_t base[PIM_ENGINES] = { tr->seq[0], tr->seq[1] };
 	float minus_lr = -lr;
-	int err;
 
 	tr->batch = tr->batch == UINT32_MAX ? 1 : tr->batch + 1;
 	for (int k = 0; k < s->ntasks; k++) {
@@ -127,8 +121,7 @@ static int submit(struct pim_trainer *tr, struct runner *r, uint32_t slot, float
 		if (t->lr_param >= 0)
 			memcpy(&((struct pim_hw_program *)(uintptr_t)j->payload)->param[t->lr_param], &minus_lr, 4);
 	}
-	err = pim_submit(tr->dev, r->job, (uint32_t)s->ntasks, tr->seq);
-	return err;
+	return pim_submit(tr->dev, r->job, (uint32_t)s->ntasks, tr->seq);
 }
 
 /* A batch of n images into a slot: [c/16][planes][pixels][16] of map 0, whose layout is plain. */

@@ -146,5 +146,5 @@ int main(void)
 	tcase_add_test(t, wrong_files_are_refused_with_line_and_reason);
 	tcase_add_test(t, a_file_that_is_not_there_is_named);
 	suite_add_tcase(s, t);
-	return rig_main(s);
+	return run_suite(s);
 }

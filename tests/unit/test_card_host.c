@@ -679,5 +679,5 @@ int main(void)
 	tcase_add_test(t, loss_gradient_and_hits_equal_double_precision);
 	tcase_add_test(t, copies_change_the_layout_and_fill_repeats_its_pattern);
 	suite_add_tcase(s, t);
-	return rig_main(s);
+	return run_suite(s);
 }

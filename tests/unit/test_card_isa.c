@@ -764,5 +764,5 @@ int main(void)
 	tcase_add_test(t, an_endless_program_times_out_and_the_card_goes_on);
 	tcase_add_test(t, registers_begin_at_zero_in_every_job);
 	suite_add_tcase(s, t);
-	return rig_main(s);
+	return run_suite(s);
 }

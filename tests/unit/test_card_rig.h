@@ -18,6 +18,7 @@
 #include <pim/hw.h>
 
 #include "../../tools/pim-emu/card.h"
+#include "run_suite.h"
 
 #define UNUSED __attribute__((unused))
 
@@ -240,19 +241,6 @@ static UNUSED uint32_t exit_insn(void)
 static UNUSED uint32_t base_insn(uint32_t op, uint32_t d, uint32_t a, uint32_t b, uint32_t c, uint32_t imm)
 {
 	return op << 26 | d << 22 | a << 18 | b << 14 | c << 10 | imm;
-}
-
-/* Runs the tests of one suite; the program's exit status. */
-static UNUSED int rig_main(Suite *s)
-{
-	SRunner *sr = srunner_create(s);
-	int failed, run;
-
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	run = srunner_ntests_run(sr);
-	srunner_free(sr);
-	return failed || !run;
 }
 
 #endif

@@ -348,5 +348,5 @@ int main(void)
 	tcase_add_test(t, descriptors_that_mean_nothing_are_invalid);
 	tcase_add_test(t, any_descriptor_completes_and_the_card_lives);
 	suite_add_tcase(s, t);
-	return rig_main(s);
+	return run_suite(s);
 }

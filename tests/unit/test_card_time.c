@@ -502,5 +502,5 @@ int main(void)
 	tcase_add_test(t, a_report_is_written_only_where_the_closing_jobs_are_bound);
 	tcase_add_test(t, the_clock_goes_on_from_batch_to_batch_and_without_one);
 	suite_add_tcase(s, t);
-	return rig_main(s);
+	return run_suite(s);
 }

@@ -9,6 +9,7 @@
 
 #include "net.h"
 #include "step.h"
+#include "run_suite.h"
 
 static const struct pim_info card = { .name = "test",
 				      .domains = 1,
@@ -256,8 +257,6 @@ int main(void)
 {
 	Suite *s = suite_create("schedule");
 	TCase *tc = tcase_create("plan");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_loop_test(tc, waits_enforce_every_dependency, 0, (int)(sizeof(combination) / sizeof(combination[0])));
 	tcase_add_test(tc, convolutions_run_on_host_and_all_else_on_pim);
@@ -267,9 +266,5 @@ int main(void)
 	tcase_add_test(tc, a_batch_that_does_not_fit_says_the_sizes);
 	tcase_add_test(tc, digits_network_has_the_parameters_of_its_definition);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -13,6 +13,8 @@
 #include <pim/net.h>
 #include <pim/train.h>
 
+#include "run_suite.h"
+
 #define BATCH 24u
 #define PIXELS 64u
 
@@ -263,8 +265,6 @@ int main(void)
 {
 	Suite *s = suite_create("train");
 	TCase *tc = tcase_create("device");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 300);
@@ -277,9 +277,5 @@ int main(void)
 	tcase_add_test(tc, bad_arguments_are_refused_and_lose_nothing);
 	tcase_add_test(tc, evaluation_takes_any_number_of_images);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

@@ -76,7 +76,6 @@ struct run {
 	const struct options *opt;
 	const char *mode;
 	struct pim_trainer *tr;
-	const struct pim_data *data;
 	struct pim_batches *batches;
 	struct progress bar;
 	uint32_t ntrain, ntest;
@@ -162,7 +161,7 @@ static int run_mode(const struct options *opt, const struct pim_data *data, stru
 					.seed = opt->seed,
 					.momentum = (float)opt->momentum,
 					.weight_decay = (float)opt->weight_decay };
-	struct run r = { .opt = opt, .mode = mode == PIM_SERIAL ? "serial" : "pipelined", .data = data, .o = o };
+	struct run r = { .opt = opt, .mode = mode == PIM_SERIAL ? "serial" : "pipelined", .o = o };
 	struct pim_net *net = pim_net_digits(opt->channels);
 	uint32_t *label = NULL;
 	float *image = NULL;
