@@ -11,6 +11,7 @@
 
 #include "asm.h"
 #include "kernel.h"
+#include "run_suite.h"
 
 #define HEAD ".kernel k\n.stream x M0\n.stream y M1\n.param p P0\n"
 
@@ -466,8 +467,6 @@ int main(void)
 {
 	Suite *s = suite_create("PIM assembler");
 	TCase *tc = tcase_create("asm");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, unit_instructions_have_the_fields_of_the_card_abi, 0, COUNT(unit_words));
@@ -482,9 +481,5 @@ int main(void)
 	tcase_add_test(tc, kernels_have_the_streams_and_parameters_of_the_contract);
 	tcase_add_test(tc, kernels_lie_one_after_the_other_in_the_image);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

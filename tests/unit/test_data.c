@@ -11,6 +11,7 @@
 
 #include <pim/data.h>
 #include <pim/device.h>
+#include "run_suite.h"
 
 #define says(text) ck_assert_msg(strstr(pim_strerror(), text), "message '%s' lacks '%s'", pim_strerror(), text)
 
@@ -254,7 +255,6 @@ int main(void)
 {
 	TCase *tc = tcase_create("data");
 	Suite *s = suite_create("data");
-	SRunner *sr;
 	int failed;
 
 	if (!mkdtemp(dir)) {
@@ -270,10 +270,7 @@ int main(void)
 	tcase_add_test(tc, the_order_of_an_epoch_is_a_permutation_that_seed_and_epoch_alone_decide);
 	tcase_add_test(tc, an_epoch_gives_every_image_of_the_range_at_most_once_in_full_batches);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
+	failed = run_suite(s);
 	remove_dir();
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return failed;
 }

@@ -13,6 +13,7 @@
 
 #include <pim/device.h>
 #include <pim/hw.h>
+#include "run_suite.h"
 
 #define DEFAULT_DEVICE "emu:cards/test-4dom.card"
 #define KIB 1024u
@@ -653,8 +654,6 @@ int main(void)
 	};
 	TCase *tc = tcase_create("device");
 	Suite *s = suite_create("device");
-	SRunner *sr;
-	int failed;
 
 	if (!strncmp(spec(), "drm", 3)) {
 		struct pim_device *d;
@@ -672,9 +671,5 @@ int main(void)
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 		tcase_add_test(tc, tests[i]);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(s);
 }

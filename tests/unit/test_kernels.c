@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* PIM kernels on the card model against plain C and a double-precision oracle: element-wise, pools, SGD; and what holds for all. */
 #include "kernel_case.h"
+#include "run_suite.h"
 
 /* -- element-wise ----------------------------------------------------------------------------------------------------- */
 
@@ -372,8 +373,6 @@ int main(void)
 {
 	Suite *s = suite_create("PIM kernels");
 	TCase *tc = tcase_create("kernels");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, element_wise_kernels_equal_plain_c, 0, NCARDS * NSHAPES);
@@ -384,9 +383,5 @@ int main(void)
 	tcase_add_loop_test(tc, every_kernel_needs_exactly_the_access_it_declares, 0, NCARDS);
 	tcase_add_loop_test(tc, every_kernel_gives_the_same_bits_again, 0, NCARDS);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The batch norm kernels on the card model, against a double-precision oracle and its finite differences. */
 #include "kernel_case.h"
+#include "run_suite.h"
 
 static const struct variant {
 	const char *fwd, *eval, *bwd;
@@ -302,8 +303,6 @@ int main(void)
 {
 	Suite *s = suite_create("PIM batch norm");
 	TCase *tc = tcase_create("kernels");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, batch_norm_forward_equals_the_oracle, 0, NCARDS * NSHAPES);
@@ -311,9 +310,5 @@ int main(void)
 	tcase_add_loop_test(tc, gradients_of_batch_norm_equal_differences, 0, NCARDS * NSHAPES);
 	tcase_add_loop_test(tc, batch_norm_backward_in_place_gives_the_same_bits, 0, NCARDS);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

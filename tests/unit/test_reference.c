@@ -15,6 +15,7 @@
 #include <pim/net.h>
 #include <pim/safetensors.h>
 #include <pim/train.h>
+#include "run_suite.h"
 
 #define STEPS 10
 #define BATCH 64u
@@ -152,15 +153,9 @@ int main(void)
 {
 	Suite *s = suite_create("reference");
 	TCase *tc = tcase_create("pytorch");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 300);
 	tcase_add_loop_test(tc, ten_steps_give_the_losses_and_weights_of_pytorch, 0, 2);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return run_suite(s);
 }

@@ -11,6 +11,7 @@
 
 #include <pim/device.h>
 #include <pim/safetensors.h>
+#include "run_suite.h"
 
 #define says(text) ck_assert_msg(strstr(pim_strerror(), text), "message '%s' lacks '%s'", pim_strerror(), text)
 
@@ -197,7 +198,6 @@ int main(void)
 {
 	TCase *tc = tcase_create("safetensors");
 	Suite *s = suite_create("safetensors");
-	SRunner *sr;
 	int failed;
 
 	if (!mkdtemp(dir)) {
@@ -212,11 +212,8 @@ int main(void)
 	tcase_add_test(tc, metadata_and_padding_are_accepted);
 	tcase_add_test(tc, writing_replaces_the_file_as_a_whole_and_leaves_nothing_behind);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
+	failed = run_suite(s);
 	unlink(path);
 	rmdir(dir);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return failed;
 }
