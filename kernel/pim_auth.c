@@ -187,17 +187,57 @@ static bool pim_auth_no_guests(struct pim_auth *auth, u32 mask)
 	return none;
 }
 
-/* Have the engines that the next owner shuts out left the rings? */
+/* Wait until the CPU may use a domain, and keep it so until pim_auth_host_end(). -EINTR on a fatal signal, -ETIME, -ENODEV. */
+int pim_auth_host_begin(struct pim_device *pim, u32 domain, u64 timeout_ns)
+{
+	struct pim_auth *auth = &pim->auth;
+	struct pim_domain *dom = &auth->domain[domain];
+	long left = drm_timeout_abs_to_jiffies(min_t(u64, timeout_ns, KTIME_MAX));
+	long ret;
+
+	for (;;) {
+		if (drm_dev_is_unplugged(&pim->drm))
+			return -ENODEV;
+		spin_lock(&auth->lock);
+		if (dom->cpu) {
+			dom->users++;
+			spin_unlock(&auth->lock);
+			return 0;
+		}
+		spin_unlock(&auth->lock);
+		if (!left)
+			return -ETIME;
+		ret = wait_event_killable_timeout(auth->wait, READ_ONCE(dom->cpu) || drm_dev_is_unplugged(&pim->drm), left);
+		if (ret < 0)
+			return -EINTR;
+		left = ret;
+	}
+}
+
+void pim_auth_host_end(struct pim_device *pim, u32 domain)
+{
+	struct pim_auth *auth = &pim->auth;
+
+	spin_lock(&auth->lock);
+	auth->domain[domain].users--;
+	spin_unlock(&auth->lock);
+	wake_up_all(&auth->wait);
+}
+
+/* Have those that the next owner shuts out gone: engines from the rings, the kernel's own accesses? */
 static bool pim_auth_drained(struct pim_auth *auth, u32 mask)
 {
 	bool done = true;
 	u32 d, e;
 
 	spin_lock(&auth->lock);
-	for_each_domain(d, mask)
+	for_each_domain(d, mask) {
+		if (auth->domain[d].next != PIM_HW_OWNER_HOST)
+			done &= !auth->domain[d].users;
 		for (e = 0; e < PIM_HW_ENGINES; e++)
 			if (!pim_owner_allows(auth->domain[d].next, e))
 				done &= !auth->domain[d].inflight[e];
+	}
 	spin_unlock(&auth->lock);
 	return done;
 }
@@ -466,14 +506,20 @@ static int pim_auth_release(struct pim_device *pim, struct pim_file *pf, struct 
 	return ret;
 }
 
-static int pim_auth_query(struct pim_device *pim, struct pim_file *pf, struct drm_pim_authority *args)
+int pim_domain_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 {
+	struct pim_device *pim = to_pim(drm);
 	struct pim_auth *auth = &pim->auth;
-	u32 d = array_index_nospec(__ffs(args->domains), pim->hw.domains);
-	struct pim_domain *dom = &auth->domain[d];
+	struct drm_pim_domain_query *args = data;
+	struct pim_domain *dom;
 	struct pim_waiter *w;
+	u32 d = args->domain;
 	int idx;
 
+	if (d >= pim->hw.domains)
+		return -EINVAL;
+	d = array_index_nospec(d, pim->hw.domains);
+	dom = &auth->domain[d];
 	if (!drm_dev_enter(&pim->drm, &idx))
 		return -ENODEV;
 	args->switches = readq(pim->regs + PIM_HW_AUTHORITY_OFF + offsetof(struct pim_hw_authority, domain[d].switches));
@@ -495,7 +541,6 @@ int pim_auth_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 	static int (* const ops[])(struct pim_device *, struct pim_file *, struct drm_pim_authority *) = {
 		[DRM_PIM_AUTHORITY_ACQUIRE] = pim_auth_acquire,
 		[DRM_PIM_AUTHORITY_RELEASE] = pim_auth_release,
-		[DRM_PIM_AUTHORITY_QUERY] = pim_auth_query,
 	};
 	struct pim_device *pim = to_pim(drm);
 	struct drm_pim_authority *args = data;

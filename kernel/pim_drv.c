@@ -95,6 +95,7 @@ static const struct drm_ioctl_desc pim_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(PIM_SUBMIT, pim_submit_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_AUTHORITY, pim_auth_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_QUEUE_QUERY, pim_queue_query_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_DOMAIN_QUERY, pim_domain_query_ioctl, DRM_RENDER_ALLOW),
 };
 
 static int pim_open(struct drm_device *drm, struct drm_file *file)

@@ -47,6 +47,7 @@ struct pim_job;
  * @cpu: the CPU may map it; written under pim_auth.lock and fault_sem
  * @holder: id of the file that claims it, zero for none
  * @guests: jobs admitted while nobody claimed the domain, not yet freed
+ * @users: accesses of the kernel's own under way, for which the CPU must keep it
  * @inflight: jobs in a ring, per engine
  */
 struct pim_domain {
@@ -58,6 +59,7 @@ struct pim_domain {
 	struct pid *pid;
 	u64 handovers;
 	u32 guests;
+	u32 users;
 	u32 inflight[PIM_HW_ENGINES];
 	struct list_head bos;
 };
@@ -232,6 +234,9 @@ void pim_auth_end(struct pim_job *job);
 void pim_auth_leave(struct pim_job *job);
 void pim_auth_restore(struct pim_device *pim);
 void pim_auth_close(struct pim_device *pim, u64 file);
+int pim_auth_host_begin(struct pim_device *pim, u32 domain, u64 timeout_ns);
+void pim_auth_host_end(struct pim_device *pim, u32 domain);
+int pim_domain_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int pim_auth_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* pim_queue.c */

@@ -194,7 +194,11 @@ int pim_gem_create_ioctl(struct drm_device *drm, void *data, struct drm_file *fi
 	struct pim_bo *bo;
 	int ret;
 
-	if (args->pad || (args->flags & ~PIM_GEM_FLAGS) || !args->size || args->domain >= (window ? 1 : pim->hw.domains))
+	if ((args->flags & ~PIM_GEM_FLAGS) || !args->size || window == !!args->domains)
+		return -EINVAL;
+	if (args->domains & ~GENMASK_ULL(pim->hw.domains - 1, 0))
+		return -EINVAL;
+	if (args->align % pim->align)
 		return -EINVAL;
 	if (args->size > limit)
 		return -ENOSPC;
@@ -207,7 +211,7 @@ int pim_gem_create_ioctl(struct drm_device *drm, void *data, struct drm_file *fi
 	if (!bo)
 		return -ENOMEM;
 	bo->flags = args->flags;
-	bo->domain = array_index_nospec(args->domain, window ? 1 : pim->hw.domains);
+	bo->domain = window ? 0 : array_index_nospec(__ffs(args->domains), pim->hw.domains);
 	INIT_LIST_HEAD(&bo->link);
 
 	mutex_lock(&pim->mm_lock);
@@ -239,6 +243,7 @@ int pim_gem_create_ioctl(struct drm_device *drm, void *data, struct drm_file *fi
 	if (ret)
 		goto put;
 	args->size = size;
+	args->domain = bo->domain;
 	args->address = bo->node.start;
 	/* Last: from here on another thread may guess the handle. */
 	ret = drm_gem_handle_create(file, &bo->base, &args->handle);

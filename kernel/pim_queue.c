@@ -115,7 +115,7 @@ int pim_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file *
 	u32 index, e;
 	int ret, idx;
 
-	if (args->flags)
+	if (args->flags || args->priority || args->timeout_ms)
 		return -EINVAL;
 	queue = kzalloc(sizeof(*queue), GFP_KERNEL);
 	if (!queue)
@@ -191,7 +191,7 @@ int pim_queue_query_ioctl(struct drm_device *drm, void *data, struct drm_file *f
 	struct pim_queue *queue;
 	u32 id = args->queue, e;
 
-	if (args->pad)
+	if (args->flags)
 		return -EINVAL;
 	queue = pim_queue_get(pf, id);
 	if (!queue)

@@ -231,12 +231,16 @@ static void drm_close(struct pim_device *dev)
 
 static int drm_buffer_create(struct pim_device *dev, uint64_t bytes, enum pim_place place, uint32_t domain, struct pim_buffer **buf)
 {
-	struct drm_pim_gem_create create = { .size = bytes, .flags = place == PIM_PLACE_WINDOW ? DRM_PIM_GEM_WINDOW : 0, .domain = domain };
+	struct drm_pim_gem_create create = { .size = bytes };
 	struct drm_buffer *b = calloc(1, sizeof(*b));
 	int err;
 
 	if (!b)
 		return pim_error(-ENOMEM, "no memory for a buffer's description");
+	if (place == PIM_PLACE_WINDOW)
+		create.flags = DRM_PIM_GEM_WINDOW;
+	else
+		create.domains = 1u << domain;
 	if (drmIoctl(to_drm(dev)->fd, DRM_IOCTL_PIM_GEM_CREATE, &create)) {
 		err = -errno;
 		free(b);
@@ -449,9 +453,9 @@ static int drm_release(struct pim_device *dev, uint32_t domains)
 
 static int drm_query(struct pim_device *dev, uint32_t domain, struct pim_authority *out)
 {
-	struct drm_pim_authority a = { .op = DRM_PIM_AUTHORITY_QUERY, .domains = 1u << domain };
+	struct drm_pim_domain_query a = { .domain = domain };
 
-	if (drmIoctl(to_drm(dev)->fd, DRM_IOCTL_PIM_AUTHORITY, &a))
+	if (drmIoctl(to_drm(dev)->fd, DRM_IOCTL_PIM_DOMAIN_QUERY, &a))
 		return pim_error(-errno, "domain %u: pim.ko refused the query: %s", domain, strerror(errno));
 	*out = (struct pim_authority){ .owner = a.owner, .holder = a.holder, .waiters = a.waiters, .handovers = a.handovers,
 				       .switches = a.switches };

@@ -87,7 +87,7 @@ uint64_t param(int fd, uint32_t which)
 
 int gem_create(int fd, uint64_t size, uint32_t flags, uint32_t domain, uint32_t *handle)
 {
-	struct drm_pim_gem_create c = { .size = size, .flags = flags, .domain = domain };
+	struct drm_pim_gem_create c = { .size = size, .flags = flags, .domains = flags & DRM_PIM_GEM_WINDOW ? domain : 1u << domain };
 	int ret = pim_ioctl(fd, DRM_IOCTL_PIM_GEM_CREATE, &c);
 
 	*handle = c.handle;
@@ -309,12 +309,12 @@ int release(int fd, uint32_t domains)
 	return pim_ioctl(fd, DRM_IOCTL_PIM_AUTHORITY, &a);
 }
 
-struct drm_pim_authority authority(int fd, uint32_t domain)
+struct drm_pim_domain_query authority(int fd, uint32_t domain)
 {
-	struct drm_pim_authority a = { .op = DRM_PIM_AUTHORITY_QUERY, .domains = 1u << domain };
+	struct drm_pim_domain_query q = { .domain = domain };
 
-	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_AUTHORITY, &a));
-	return a;
+	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_DOMAIN_QUERY, &q));
+	return q;
 }
 
 /* -- processes ------------------------------------------------------------------------------------------------------ */

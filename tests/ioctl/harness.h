@@ -93,7 +93,7 @@ uint64_t in_ms(unsigned int ms); /* absolute CLOCK_MONOTONIC */
 int acquire(int fd, uint32_t domains, uint32_t owner, unsigned int ms);
 int acquire_now(int fd, uint32_t domains, uint32_t owner); /* NONBLOCK */
 int release(int fd, uint32_t domains);
-struct drm_pim_authority authority(int fd, uint32_t domain);
+struct drm_pim_domain_query authority(int fd, uint32_t domain);
 
 /* -- processes ------------------------------------------------------------------------------------------------------ */
 

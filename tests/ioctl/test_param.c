@@ -57,7 +57,7 @@ static void unknown_ioctl(void)
 	struct drm_pim_get_param p = { 0 };
 	int fd = dev_open();
 
-	CHECK_EQ(pim_ioctl(fd, DRM_IOWR(DRM_COMMAND_BASE + 0x08, struct drm_pim_get_param), &p), -EINVAL);
+	CHECK_EQ(pim_ioctl(fd, DRM_IOWR(DRM_COMMAND_BASE + 0x3f, struct drm_pim_get_param), &p), -EINVAL);
 	CHECK_EQ(pim_ioctl(fd, DRM_IOWR(DRM_COMMAND_BASE + 0x5f, struct drm_pim_get_param), &p), -EINVAL);
 	CHECK_EQ(pim_ioctl(fd, DRM_IOCTL_PIM_GET_PARAM, NULL), -EFAULT);
 }

@@ -8,7 +8,7 @@ static void bad_calls(void)
 	int fd = dev_open(), other = dev_open();
 	struct drm_pim_queue_create c = { .flags = 1 };
 	struct drm_pim_queue_destroy d = { .queue = queue_new(fd), .pad = 1 };
-	struct drm_pim_queue_query q = { .queue = d.queue, .pad = 1 };
+	struct drm_pim_queue_query q = { .queue = d.queue, .flags = 1 };
 
 	CHECK_EQ(pim_ioctl(fd, DRM_IOCTL_PIM_QUEUE_CREATE, &c), -EINVAL);
 	CHECK_EQ(pim_ioctl(fd, DRM_IOCTL_PIM_QUEUE_DESTROY, &d), -EINVAL);
@@ -16,7 +16,7 @@ static void bad_calls(void)
 	CHECK_EQ(queue_destroy(fd, 0), -ENOENT);
 	CHECK_EQ(queue_destroy(fd, 0xffffffff), -ENOENT);
 	CHECK_EQ(queue_destroy(other, d.queue), -ENOENT);
-	q.pad = 0;
+	q.flags = 0;
 	CHECK_EQ(pim_ioctl(other, DRM_IOCTL_PIM_QUEUE_QUERY, &q), -ENOENT);
 	CHECK_OK(queue_destroy(fd, d.queue));
 	CHECK_EQ(queue_destroy(fd, d.queue), -ENOENT);

@@ -2,8 +2,19 @@
 /*
  * The ioctl ABI of pim.ko, a DRM render-node driver for memory that computes.
  *
- * Rules: every pad and every unknown flag must be zero (EINVAL); time-outs are absolute CLOCK_MONOTONIC ns; pointers are u64;
- * structures grow at the end only, with a DRM_PIM_PARAM_* bit that tells.
+ * Rules, for callers:
+ * - Every pad and every unknown flag must be zero: EINVAL. So must every field that the operation at hand does not read.
+ * - Times are absolute CLOCK_MONOTONIC nanoseconds unless a name says otherwise; a restarted call keeps its time.
+ * - Pointers are u64, structures have the same layout for 32-bit and 64-bit processes.
+ * - On error nothing has changed, unless said otherwise. EINTR: a signal came; call again. ENODEV: the card was unplugged.
+ *   EIO: the card is lost, see struct drm_pim_queue_query and the kernel log.
+ *
+ * Rules, for whoever extends it:
+ * - A structure grows at its end only; the kernel takes what is missing for zero, and zero means what it did before. Numbers of ioctls,
+ *   parameters, flags and enumerators are never used again.
+ * - What is new has a bit in DRM_PIM_PARAM_EXTENSIONS, so that a program can ask before it relies on it.
+ * - A new field is checked (zero in what does not use it) from the kernel that brings it on; sizes and offsets are pinned by
+ *   tests/ioctl/test_abi.c.
  */
 #ifndef PIM_DRM_H
 #define PIM_DRM_H
@@ -26,6 +37,10 @@ extern "C" {
 #define DRM_PIM_SUBMIT 0x05
 #define DRM_PIM_AUTHORITY 0x06
 #define DRM_PIM_QUEUE_QUERY 0x07
+#define DRM_PIM_DOMAIN_QUERY 0x08
+#define DRM_PIM_WATCH 0x09
+#define DRM_PIM_GEM_INFO 0x0a
+#define DRM_PIM_GEM_COPY 0x0b
 
 /** enum drm_pim_engine - the card's two engines */
 enum drm_pim_engine {
@@ -63,6 +78,17 @@ enum drm_pim_param {
 	DRM_PIM_PARAM_RING_ENTRIES = 22,
 	DRM_PIM_PARAM_NOW_NS = 23, /* modelled clock of the card */
 	DRM_PIM_PARAM_NAME0 = 24, /* the card's name, 8 bytes of it per parameter: 24..31 */
+	DRM_PIM_PARAM_EXTENSIONS = 32, /* one bit per addition to this file since driver version 1.0; none so far */
+	DRM_PIM_PARAM_DOMAIN_PCS = 33, /* pseudo-channels per domain: domain d has [d * n, (d + 1) * n) of the card's */
+	DRM_PIM_PARAM_MAX_SYNCS = 34, /* entries of an array of syncobjs */
+	DRM_PIM_PARAM_MAX_BINDINGS = 35, /* of one job */
+	DRM_PIM_PARAM_MAX_WAITS = 36, /* of one job */
+	DRM_PIM_PARAM_MAX_PAYLOAD = 37, /* bytes of one job */
+	DRM_PIM_PARAM_MAX_QUEUES = 38, /* of the card, all clients together */
+	DRM_PIM_PARAM_JOB_TIMEOUT_MS = 39, /* of queues that ask for none */
+	DRM_PIM_PARAM_MAX_JOB_TIMEOUT_MS = 40, /* that a queue may ask for */
+	DRM_PIM_PARAM_TENURE_MS = 41, /* longest wait of a host request before a claim yields */
+	DRM_PIM_PARAM_RESETS = 42, /* of the card since the driver was bound to it */
 };
 
 /**
@@ -84,24 +110,87 @@ struct drm_pim_get_param {
 /* A CPU access while HOST does not own the buffer's domain gets SIGBUS; without it the access waits, killably. */
 #define DRM_PIM_GEM_SIGBUS (1u << 1)
 
+/* Output of GEM_INFO only: the buffer is another device's, see DRM_IOCTL_PIM_GEM_COPY. */
+#define DRM_PIM_GEM_IMPORTED (1u << 2)
+
 /**
  * struct drm_pim_gem_create - DRM_IOCTL_PIM_GEM_CREATE: card memory, cleared, contiguous, stripe-aligned
  *
- * Errors: EINVAL size zero, flags, domain; ENOSPC the domain (or the window) has no free run of that size; ENOMEM; EIO card lost.
+ * Memory is placed by domain. A domain is a set of whole pseudo-channels (DRM_PIM_PARAM_DOMAIN_PCS), over which its addresses are
+ * interleaved: choosing domains is choosing channels. Of several domains the one with the most free memory is taken.
+ *
+ * The memory is cleared before the call returns: the call waits for HOST to have the domain, as any CPU access would (killably; a claim
+ * yields within DRM_PIM_PARAM_TENURE_MS).
+ *
+ * Errors: EINVAL size zero, flags, domains, align; ENOSPC no domain of the mask (or the window) has a free run of that size and
+ * alignment; ENOMEM; EINTR; EIO.
+ *
+ * Example: 1 MiB in domain 2, for operands of PIM programs::
+ *
+ *	struct drm_pim_gem_create c = { .size = 1 << 20, .domains = 1 << 2 };
+ *	ioctl(fd, DRM_IOCTL_PIM_GEM_CREATE, &c);
  */
 struct drm_pim_gem_create {
 	/** @size: Input: bytes. Output: bytes, rounded up to pages and stripes */
 	__u64 size;
+	/** @align: Input: bytes, a multiple of the stripe and the page; zero: their least common multiple */
+	__u64 align;
 	/** @flags: Input: DRM_PIM_GEM_* */
 	__u32 flags;
-	/** @domain: Input: domain number; must be zero with DRM_PIM_GEM_WINDOW */
-	__u32 domain;
+	/** @domains: Input: bit mask of domains to choose from; zero with DRM_PIM_GEM_WINDOW */
+	__u32 domains;
 	/** @handle: Output */
 	__u32 handle;
-	/** @pad: must be zero */
-	__u32 pad;
+	/** @domain: Output: the domain it lies in, zero in the window */
+	__u32 domain;
 	/** @address: Output: place in the card's memory, for planning banks; not a capability */
 	__u64 address;
+};
+
+/**
+ * struct drm_pim_gem_info - DRM_IOCTL_PIM_GEM_INFO: what a handle names, whoever created it
+ *
+ * Errors: ENOENT no such handle; EINVAL pad.
+ */
+struct drm_pim_gem_info {
+	/** @handle: Input */
+	__u32 handle;
+	/** @flags: Output: DRM_PIM_GEM_*; must be zero on input */
+	__u32 flags;
+	/** @size: Output: bytes */
+	__u64 size;
+	/** @address: Output: as in struct drm_pim_gem_create; zero for an imported buffer */
+	__u64 address;
+	/** @domain: Output: zero in the window and for an imported buffer */
+	__u32 domain;
+	/** @pad: must be zero */
+	__u32 pad;
+};
+
+/**
+ * struct drm_pim_gem_copy - DRM_IOCTL_PIM_GEM_COPY: copy bytes between buffers, by the CPU
+ *
+ * The way between the card and memory of other devices: the engines reach only the card's own memory, so a job that binds an imported
+ * buffer is refused (EOPNOTSUPP). The call waits for the fences that others left in the buffers' reservation objects (writers of @src,
+ * everybody of @dst) and for HOST to have their domains, then copies, then returns. Not modelled: it takes none of the card's time.
+ * Ranges of one buffer must not overlap.
+ *
+ * Errors: ENOENT no such handle; EINVAL bytes zero, out of range or overlapping; ETIME; EINTR; EOPNOTSUPP the exporter gives the CPU no
+ * access; EIO. After EINTR and ETIME a part may have been copied.
+ */
+struct drm_pim_gem_copy {
+	/** @dst: Input: handle */
+	__u32 dst;
+	/** @src: Input: handle */
+	__u32 src;
+	/** @dst_offset: Input: bytes */
+	__u64 dst_offset;
+	/** @src_offset: Input: bytes */
+	__u64 src_offset;
+	/** @bytes: Input: not zero */
+	__u64 bytes;
+	/** @timeout_ns: Input: absolute, for the waiting */
+	__u64 timeout_ns;
 };
 
 /**
@@ -118,19 +207,44 @@ struct drm_pim_gem_mmap {
 	__u64 offset;
 };
 
+/** enum drm_pim_priority - of queues and of claims; more than NORMAL needs CAP_SYS_NICE (EACCES) */
+enum drm_pim_priority {
+	/** @DRM_PIM_PRIORITY_NORMAL: the default */
+	DRM_PIM_PRIORITY_NORMAL = 0,
+	/** @DRM_PIM_PRIORITY_HIGH: before all others */
+	DRM_PIM_PRIORITY_HIGH = 1,
+	/** @DRM_PIM_PRIORITY_LOW: when nobody else wants it */
+	DRM_PIM_PRIORITY_LOW = 2,
+};
+
 /**
  * struct drm_pim_queue_create - DRM_IOCTL_PIM_QUEUE_CREATE: jobs of a queue run in order on each engine
  *
- * Each engine numbers the jobs of a queue from 1, in the order of submission. Errors: EINVAL flags; ENOSPC no free queue.
+ * Each engine numbers the jobs of a queue from 1, in the order of submission. Queues of equal priority share the engines evenly.
+ *
+ * Errors: EINVAL flags, priority, timeout_ms; EACCES priority; ENOSPC no free queue; ENOMEM.
  */
 struct drm_pim_queue_create {
 	/** @flags: Input: must be zero */
 	__u32 flags;
 	/** @queue: Output: queue number, never zero */
 	__u32 queue;
+	/** @priority: Input: enum drm_pim_priority */
+	__u32 priority;
+	/**
+	 * @timeout_ms: Input: time that a job at the head of its engine may take, relative, at most DRM_PIM_PARAM_MAX_JOB_TIMEOUT_MS;
+	 * zero: DRM_PIM_PARAM_JOB_TIMEOUT_MS. A job that takes longer fails, and its queue with it
+	 */
+	__u32 timeout_ms;
+	/** @policy: Input: struct pim_hw_policy of jobs with DRM_PIM_JOB_QUEUE_POLICY */
+	__u32 policy[6];
 };
 
-/** struct drm_pim_queue_destroy - DRM_IOCTL_PIM_QUEUE_DESTROY: its jobs not yet run are cancelled. Errors: ENOENT. */
+/**
+ * struct drm_pim_queue_destroy - DRM_IOCTL_PIM_QUEUE_DESTROY: its jobs not yet run are cancelled
+ *
+ * Errors: ENOENT no such queue; EINVAL pad.
+ */
 struct drm_pim_queue_destroy {
 	/** @queue: Input */
 	__u32 queue;
@@ -138,10 +252,15 @@ struct drm_pim_queue_destroy {
 	__u32 pad;
 };
 
+/* The queue's job is the one that hung or failed. */
+#define DRM_PIM_QUEUE_GUILTY (1u << 0)
+/* The queue lost a running job to a reset that another queue, or the card itself, caused. */
+#define DRM_PIM_QUEUE_INNOCENT (1u << 1)
+
 /**
  * struct drm_pim_queue_query - DRM_IOCTL_PIM_QUEUE_QUERY: how far a queue is and what its first failed job said
  *
- * Errors: ENOENT; EINVAL pad.
+ * Errors: ENOENT no such queue; EINVAL flags.
  */
 struct drm_pim_queue_query {
 	/** @queue: Input */
@@ -154,11 +273,11 @@ struct drm_pim_queue_query {
 	__u32 where;
 	/** @unit: Output */
 	__u32 unit;
-	/** @pad: must be zero */
-	__u32 pad;
+	/** @flags: Output: DRM_PIM_QUEUE_*; must be zero on input */
+	__u32 flags;
 	/** @seq: Output: the failed job's number */
 	__u64 seq;
-	/** @address: Output: offending address */
+	/** @address: Output: offending address, if any */
 	__u64 address;
 	/** @submitted: Output: number of the last job submitted, per engine */
 	__u64 submitted[DRM_PIM_ENGINES];
@@ -195,6 +314,8 @@ struct drm_pim_wait {
 #define DRM_PIM_JOB_TIMED (1u << 0)
 /* Last job of its engine in its batch. */
 #define DRM_PIM_JOB_CLOSE (1u << 1)
+/* The policy is the queue's; @policy of the job must be zero. */
+#define DRM_PIM_JOB_QUEUE_POLICY (1u << 2)
 
 #define DRM_PIM_JOB_MAX_BINDINGS 12
 #define DRM_PIM_JOB_MAX_WAITS 4
@@ -250,8 +371,14 @@ struct drm_pim_sync {
  * struct drm_pim_submit - DRM_IOCTL_PIM_SUBMIT: all jobs of the array, or none
  *
  * The jobs start after all @in_syncs; @out_syncs signal when all of them are done. A PIM job needs a PIM or AUTO claim of this file on
- * every domain it is bound to, a HOST job needs the domain unclaimed or claimed by this file for HOST or AUTO: else EACCES.
- * Errors: EINVAL, ENOENT (queue, buffer, syncobj), EACCES (claim), EIO (queue failed or card lost), EFAULT, ENOMEM.
+ * every domain it is bound to, a HOST job needs the domain unclaimed or claimed by this file for HOST or AUTO: else EACCES. While a
+ * claim of this file yields to host requests the call waits until it has the domains again.
+ *
+ * A job whose claim ended before it ran ends with EACCES, and its queue takes no more jobs. Writers of a buffer that was exported leave
+ * their fence in its reservation object, and wait for those of others.
+ *
+ * Errors: EINVAL; ENOENT queue, buffer, syncobj; EACCES claim; EOPNOTSUPP an imported buffer; EIO queue failed or card lost; EFAULT;
+ * ENOMEM; EINTR.
  */
 struct drm_pim_submit {
 	/** @queue: Input */
@@ -286,42 +413,140 @@ enum drm_pim_owner {
 	DRM_PIM_OWNER_AUTO = 2,
 };
 
+/** enum drm_pim_authority_op - what DRM_IOCTL_PIM_AUTHORITY does */
 enum drm_pim_authority_op {
+	/** @DRM_PIM_AUTHORITY_ACQUIRE: claim domains for an owner, or change the owner of domains held */
 	DRM_PIM_AUTHORITY_ACQUIRE = 0,
+	/** @DRM_PIM_AUTHORITY_RELEASE: give domains back to HOST, unclaimed */
 	DRM_PIM_AUTHORITY_RELEASE = 1,
-	DRM_PIM_AUTHORITY_QUERY = 2,
 };
 
+/* ACQUIRE: EBUSY instead of waiting in line. */
 #define DRM_PIM_AUTHORITY_NONBLOCK (1u << 0)
+/* Do not wait for the hand-over, @out_syncs tell when it is done; needs at least one of them. */
+#define DRM_PIM_AUTHORITY_ASYNC (1u << 1)
 
 /**
  * struct drm_pim_authority - DRM_IOCTL_PIM_AUTHORITY: exclusive claims on domains
  *
- * ACQUIRE claims all domains of the mask for this file, or none of them, waiting first come first served until @timeout_ns.
- * A file that already holds every domain of the mask changes their owner at once. RELEASE gives domains back to HOST, unclaimed.
- * A claim ends with its file. QUERY tells of the lowest domain in the mask.
- * Errors: EINVAL (mask, owner, op, flags), EBUSY (NONBLOCK and held), ETIME, ERESTARTSYS/EINTR, ENOENT (RELEASE of what is not held),
- * EDEADLK (ACQUIRE of a mask of which only a part is held already), EIO (card lost).
+ * ACQUIRE claims all domains of the mask for this file, or none of them: so claims cannot deadlock. It waits in line until @timeout_ns, by
+ * priority, first come first served among equals. A file that already holds every domain of the mask changes their owner at once, and
+ * their deadline and policy with it. When the owner is not HOST, CPU mappings of all buffers in the domains are taken away before
+ * the call returns; an access then waits, killably, or gets SIGBUS by DRM_PIM_GEM_SIGBUS.
+ *
+ * The hand-over itself happens once all @in_syncs have signalled, jobs that the new owner shuts out have left the card and the fences of
+ * dma-buf importers have signalled; then @out_syncs signal. The call waits for that, or with DRM_PIM_AUTHORITY_ASYNC does not: then a GPU's
+ * fence can hand memory over without the CPU in between, and jobs may be submitted already (they should wait for one of
+ * @out_syncs). An @out_syncs fence has an error if the hand-over did not come about: ECANCELED.
+ *
+ * RELEASE works the same way; jobs not yet in the card's rings end with EACCES.
+ *
+ * A claim ends with its file, and by itself at @deadline_ns: it is then revoked, jobs in the card's rings end normally, others with
+ * EACCES.
+ *
+ * A claim yields: a CPU access, a buffer to be cleared and an importer's wait are host requests, and while any waits the domain is lent to
+ * HOST for a moment, between jobs. That is done once @host_requests of them wait and PIM has had the domain for @min_ns, at the latest when
+ * one has waited for @max_ns. A claim whose jobs do not end within DRM_PIM_PARAM_TENURE_MS after that is revoked. So no fence and
+ * no page fault ever depends on a user program.
+ *
+ * Errors: EINVAL mask, owner, op, flags, priority, counts, times; EACCES priority; EBUSY (NONBLOCK, and held); ETIME; ENOENT syncobj,
+ * or RELEASE of what is not held (any more); EDEADLK ACQUIRE of a mask of which only a part is held; EINTR; ENOMEM; EFAULT; EIO.
+ *
+ * Example: hand domain 0 to PIM when the GPU is done (syncobj g), run jobs, hand it back, and let the GPU go on (syncobj h)::
+ *
+ *	struct drm_pim_sync g = { .handle = gpu_done }, p = { .handle = pim_has_it }, j = { .handle = jobs_done }, h = { .handle = gpu_go };
+ *	struct drm_pim_authority acq = {
+ *		.op = DRM_PIM_AUTHORITY_ACQUIRE, .flags = DRM_PIM_AUTHORITY_ASYNC, .domains = 1, .owner = DRM_PIM_OWNER_PIM,
+ *		.timeout_ns = now + 1000000000, .nin = 1, .in_syncs = (uintptr_t)&g, .nout = 1, .out_syncs = (uintptr_t)&p,
+ *	};
+ *	ioctl(fd, DRM_IOCTL_PIM_AUTHORITY, &acq);
+ *	... DRM_IOCTL_PIM_SUBMIT with in_syncs p, out_syncs j ...
+ *	struct drm_pim_authority rel = {
+ *		.op = DRM_PIM_AUTHORITY_RELEASE, .flags = DRM_PIM_AUTHORITY_ASYNC, .domains = 1,
+ *		.nin = 1, .in_syncs = (uintptr_t)&j, .nout = 1, .out_syncs = (uintptr_t)&h,
+ *	};
+ *	ioctl(fd, DRM_IOCTL_PIM_AUTHORITY, &rel);
  */
 struct drm_pim_authority {
 	/** @op: Input: enum drm_pim_authority_op */
 	__u32 op;
 	/** @flags: Input: DRM_PIM_AUTHORITY_* */
 	__u32 flags;
-	/** @domains: Input: bit mask */
+	/** @domains: Input: bit mask, not zero */
 	__u32 domains;
-	/** @owner: Input: ACQUIRE. Output: QUERY; enum drm_pim_owner */
+	/** @owner: Input: ACQUIRE: enum drm_pim_owner */
 	__u32 owner;
-	/** @timeout_ns: Input: ACQUIRE: absolute, CLOCK_MONOTONIC */
+	/** @timeout_ns: Input: ACQUIRE: absolute: end of the wait in line; not used with DRM_PIM_AUTHORITY_NONBLOCK */
 	__u64 timeout_ns;
-	/** @holder: Output: QUERY: pid of the claim's holder, zero if unclaimed */
+	/** @deadline_ns: Input: ACQUIRE: absolute: the claim is revoked then; zero: never */
+	__u64 deadline_ns;
+	/** @min_ns: Input: ACQUIRE: relative: least tenure before @host_requests count */
+	__u64 min_ns;
+	/** @max_ns: Input: ACQUIRE: relative: longest wait of a host request; zero, or more than it: DRM_PIM_PARAM_TENURE_MS */
+	__u64 max_ns;
+	/** @host_requests: Input: ACQUIRE: waiting host requests that end the tenure after @min_ns; zero: only @max_ns does */
+	__u32 host_requests;
+	/** @priority: Input: ACQUIRE: enum drm_pim_priority */
+	__u32 priority;
+	/** @nin: Input: at most DRM_PIM_MAX_SYNCS */
+	__u32 nin;
+	/** @nout: Input: at most DRM_PIM_MAX_SYNCS */
+	__u32 nout;
+	/** @in_syncs: Input: pointer to struct drm_pim_sync[nin]; each must have a fence already (EINVAL) */
+	__u64 in_syncs;
+	/** @out_syncs: Input: pointer to struct drm_pim_sync[nout] */
+	__u64 out_syncs;
+};
+
+/**
+ * struct drm_pim_domain_query - DRM_IOCTL_PIM_DOMAIN_QUERY: who has a domain, and how it went so far
+ *
+ * Errors: EINVAL domain, pad.
+ */
+struct drm_pim_domain_query {
+	/** @domain: Input */
+	__u32 domain;
+	/** @owner: Output: enum drm_pim_owner, as the card has it now */
+	__u32 owner;
+	/** @holder: Output: pid of the claim's holder in the caller's namespace; zero: unclaimed, or not visible there */
 	__u32 holder;
-	/** @waiters: Output: QUERY */
+	/** @priority: Output: of the claim */
+	__u32 priority;
+	/** @comm: Output: name of the holder's process when it claimed, with an end */
+	char comm[16];
+	/** @waiters: Output: claims waiting in line */
 	__u32 waiters;
-	/** @handovers: Output: QUERY: changes of owner made by the driver */
+	/** @host_waiters: Output: host requests waiting */
+	__u32 host_waiters;
+	/** @deadline_ns: Output: of the claim, absolute; zero: none */
+	__u64 deadline_ns;
+	/** @tenure_ns: Output: since the owner has it */
+	__u64 tenure_ns;
+	/** @owned_ns: Output: time that each enum drm_pim_owner had it, this tenure included */
+	__u64 owned_ns[3];
+	/** @handovers: Output: changes of owner made by the driver */
 	__u64 handovers;
-	/** @switches: Output: QUERY: modelled switches made by the card inside AUTO */
+	/** @yields: Output: of these, those that lent it to host requests */
+	__u64 yields;
+	/** @revocations: Output: claims ended by deadline or time-out */
+	__u64 revocations;
+	/** @host_requests: Output: host requests that had to wait, so far */
+	__u64 host_requests;
+	/** @switches: Output: modelled switches made by the card inside AUTO */
 	__u64 switches;
+};
+
+/**
+ * struct drm_pim_watch - DRM_IOCTL_PIM_WATCH: signal an eventfd on each change of owner or holder
+ *
+ * One watch per file; a new one takes the old one's place. The eventfd's count says how many changes there were, struct
+ * drm_pim_domain_query what it is now. Errors: EINVAL domains, fd; EBADF; ENOMEM.
+ */
+struct drm_pim_watch {
+	/** @fd: Input: eventfd(2); must be -1 if @domains is zero */
+	__s32 fd;
+	/** @domains: Input: bit mask; zero ends the watch */
+	__u32 domains;
 };
 
 #define DRM_IOCTL_PIM_GET_PARAM DRM_IOWR(DRM_COMMAND_BASE + DRM_PIM_GET_PARAM, struct drm_pim_get_param)
@@ -332,6 +557,10 @@ struct drm_pim_authority {
 #define DRM_IOCTL_PIM_SUBMIT DRM_IOWR(DRM_COMMAND_BASE + DRM_PIM_SUBMIT, struct drm_pim_submit)
 #define DRM_IOCTL_PIM_AUTHORITY DRM_IOWR(DRM_COMMAND_BASE + DRM_PIM_AUTHORITY, struct drm_pim_authority)
 #define DRM_IOCTL_PIM_QUEUE_QUERY DRM_IOWR(DRM_COMMAND_BASE + DRM_PIM_QUEUE_QUERY, struct drm_pim_queue_query)
+#define DRM_IOCTL_PIM_DOMAIN_QUERY DRM_IOWR(DRM_COMMAND_BASE + DRM_PIM_DOMAIN_QUERY, struct drm_pim_domain_query)
+#define DRM_IOCTL_PIM_WATCH DRM_IOWR(DRM_COMMAND_BASE + DRM_PIM_WATCH, struct drm_pim_watch)
+#define DRM_IOCTL_PIM_GEM_INFO DRM_IOWR(DRM_COMMAND_BASE + DRM_PIM_GEM_INFO, struct drm_pim_gem_info)
+#define DRM_IOCTL_PIM_GEM_COPY DRM_IOWR(DRM_COMMAND_BASE + DRM_PIM_GEM_COPY, struct drm_pim_gem_copy)
 
 #if defined(__cplusplus)
 }
