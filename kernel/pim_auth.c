@@ -49,6 +49,7 @@ int pim_auth_admit(struct pim_device *pim, u64 file, struct pim_job **jobs, u32 
 	for (i = 0; !ret && i < n; i++) {
 		jobs[i]->guest = jobs[i]->engine == PIM_HW_HOST ? jobs[i]->domains & guests : 0;
 		jobs[i]->admitted = true;
+		jobs[i]->era = auth->era;
 		for_each_domain(d, jobs[i]->domains) {
 			if (jobs[i]->guest & BIT(d))
 				auth->domain[d].guests++;
@@ -131,7 +132,7 @@ void pim_auth_leave(struct pim_job *job)
 {
 	struct pim_device *pim = job->queue->pim;
 	struct pim_auth *auth = &pim->auth;
-	bool guest = false, last = false;
+	bool last = false;
 	struct pim_domain *dom;
 	u32 d;
 
@@ -141,14 +142,14 @@ void pim_auth_leave(struct pim_job *job)
 	spin_lock(&auth->lock);
 	for_each_domain(d, job->domains) {
 		dom = &auth->domain[d];
-		if (job->guest & BIT(d))
-			guest |= !--dom->guests;
-		else
+		if (!(job->guest & BIT(d)))
 			last |= !--dom->jobs && dom->lend == PIM_LEND_DRAIN;
+		else if (job->era < dom->era)
+			last |= !--dom->early && dom->queued;
+		else
+			dom->guests--;
 	}
 	spin_unlock(&auth->lock);
-	if (guest)
-		wake_up_all(&auth->wait);
 	if (last)
 		pim_lend_kick(pim);
 }

@@ -104,7 +104,9 @@ enum pim_lend {
  * @leaving: a queued change ends the claim
  * @queued: changes queued
  * @file: id of the file that claims it, zero for none
+ * @era: pim_auth.era when it was last claimed
  * @guests: jobs admitted without a claim, not yet freed
+ * @early: of these, the ones of before the last claim, which waits for them
  * @jobs: jobs admitted under a claim, not yet freed
  * @users: accesses of the kernel's own under way, for which HOST must keep it
  * @inflight: jobs in a ring, per engine
@@ -128,7 +130,9 @@ struct pim_domain {
 	u32 priority;
 	struct pim_policy policy;
 
+	u64 era;
 	u32 guests;
+	u32 early;
 	u32 jobs;
 	u32 users;
 	u32 inflight[PIM_HW_ENGINES];
@@ -155,6 +159,7 @@ struct pim_domain {
 /*
  * struct pim_auth - the card's domains
  * @context: fence contexts of the domains' tenures, which @tenures counts
+ * @era: counts grants, so that jobs of before and after one can be told apart
  * @changes: under way
  * @work: carries out changes, ends tenures; fences depend on it
  * @slow: what no fence depends on: takes lent domains back, which zaps mappings, and tidies up
@@ -169,6 +174,7 @@ struct pim_auth {
 	struct list_head watches;
 	struct delayed_work work;
 	struct work_struct slow;
+	u64 era;
 	u64 context;
 	atomic64_t tenures;
 	struct pim_domain domain[PIM_HW_MAX_DOMAINS];

@@ -206,6 +206,17 @@ void pim_change_cancel(struct pim_device *pim, struct pim_change *c, int result,
 	}
 }
 
+/* Jobs that were let in while nobody claimed the domains run to their end first. */
+static bool pim_change_guests(struct pim_auth *auth, const struct pim_change *c)
+{
+	u32 d;
+
+	for_each_domain(d, c->mask)
+		if (c->fresh && auth->domain[d].early)
+			return true;
+	return false;
+}
+
 /* Have those that the next owner shuts out gone: engines from the rings, the kernel's own accesses? */
 static bool pim_change_drained(struct pim_auth *auth, const struct pim_change *c)
 {
@@ -278,6 +289,7 @@ static void pim_change_execute(struct pim_device *pim, struct pim_change *c, str
 /* Domains that become free go to who is next in line, who finds them busy with his own call. */
 static void pim_change_grant(struct pim_auth *auth)
 {
+	struct pim_domain *dom;
 	struct pim_waiter *w;
 	u32 taken = 0, d;
 
@@ -285,9 +297,14 @@ static void pim_change_grant(struct pim_auth *auth)
 		if (auth->domain[d].file || auth->domain[d].busy || auth->domain[d].queued)
 			taken |= BIT(d);
 	while ((w = pim_line_next(&auth->line, taken))) {
+		auth->era++;
 		for_each_domain(d, w->mask) {
-			auth->domain[d].file = w->file;
-			auth->domain[d].busy = true;
+			dom = &auth->domain[d];
+			dom->file = w->file;
+			dom->busy = true;
+			dom->era = auth->era;
+			dom->early += dom->guests;
+			dom->guests = 0;
 		}
 		taken |= w->mask;
 	}
@@ -304,7 +321,7 @@ void pim_change_advance(struct pim_device *pim, struct list_head *over, struct l
 
 	lockdep_assert_held(&auth->lock);
 	list_for_each_entry_safe(c, next, &auth->changes, link) {
-		if (!(c->mask & before) && READ_ONCE(c->ripe)) {
+		if (!(c->mask & before) && READ_ONCE(c->ripe) && !pim_change_guests(auth, c)) {
 			for_each_domain(d, c->mask)
 				auth->domain[d].closing = c->owner;
 			if (pim_change_drained(auth, c)) {

@@ -89,7 +89,7 @@ static bool pim_claim_no_guests(struct pim_claim *cl)
 
 	spin_lock(&cl->auth->lock);
 	for_each_domain(d, cl->args->domains)
-		none &= !cl->auth->domain[d].guests;
+		none &= !cl->auth->domain[d].early;
 	spin_unlock(&cl->auth->lock);
 	return none;
 }
@@ -154,12 +154,11 @@ static int pim_claim_take(struct pim_claim *cl)
 	if (ret)
 		return ret;
 	cl->change->fresh = true;
-	/* Jobs that were let in while the domain was free may finish first. */
-	if (!pim_claim_no_guests(cl))
-		ret = cl->args->flags & DRM_PIM_AUTHORITY_NONBLOCK ? -EBUSY : pim_claim_wait(cl, pim_claim_no_guests(cl));
-	if (ret)
+	if ((cl->args->flags & DRM_PIM_AUTHORITY_NONBLOCK) && !pim_claim_no_guests(cl)) {
 		pim_claim_drop(cl);
-	return ret;
+		return -EBUSY;
+	}
+	return 0;
 }
 
 /* -- the change ----------------------------------------------------------------------------------------------------- */

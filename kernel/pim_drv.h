@@ -149,6 +149,7 @@ struct pim_bo {
  * @domains: domains of its buffers
  * @guest: of these, the ones it was let into without a claim
  * @admitted: it counts in its domains
+ * @era: pim_auth.era at that time
  */
 struct pim_job {
 	struct drm_sched_job base;
@@ -160,6 +161,7 @@ struct pim_job {
 	u32 domains;
 	u32 guest;
 	bool admitted;
+	u64 era;
 	u32 nbos;
 	u64 seq;
 	struct drm_gem_object *bo[PIM_HW_MAX_BINDINGS];
