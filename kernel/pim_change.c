@@ -340,6 +340,8 @@ void pim_change_finish(struct pim_device *pim, struct list_head *over, struct li
 	struct pim_tenure *tenure, *next_tenure;
 	struct pim_change *c, *next;
 
+	if (!list_empty(over))
+		pim_lend_kick(pim); /* what the new owner means for those who wait is yet to be decided */
 	if (!list_empty(ended))
 		queue_work(system_unbound_wq, &pim->auth.slow);
 	list_for_each_entry_safe(tenure, next_tenure, ended, link) {

@@ -234,8 +234,8 @@ static void times_out(void)
 	uint64_t t0;
 
 	gate_close(fd, q, in);
-	a.timeout_ns = in_ms(150);
 	t0 = now_ms();
+	a.timeout_ns = in_ms(150);
 	CHECK_EQ(pim_ioctl(fd, DRM_IOCTL_PIM_AUTHORITY, &a), -ETIME);
 	CHECK(now_ms() - t0 >= 145);
 	CHECK_EQ(authority(fd, 0).holder, 0);
