@@ -113,10 +113,10 @@ static int pim_dmabuf_mmap(struct dma_buf *buf, struct vm_area_struct *vma)
 	return drm_gem_prime_mmap(buf->priv, vma);
 }
 
-/* The core has waited for the fences at the begin, and a fault waits for authority; the end drains write combining. */
+/* At the begin the core has waited for the fences, and faults wait for authority: only the end is left to do. */
 static int pim_dmabuf_end_cpu_access(struct dma_buf *buf, enum dma_data_direction dir)
 {
-	wmb();
+	wmb(); /* what was stored through a mapping, before whoever is told next */
 	return 0;
 }
 
