@@ -31,6 +31,7 @@ static void pim_queue_release(struct kref *refs)
 	dma_fence_put(queue->last);
 	mutex_destroy(&queue->lock);
 	kfree(queue);
+	pim_resv_prune(pim);
 	drm_dev_put(&pim->drm);
 }
 

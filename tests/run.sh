@@ -63,11 +63,12 @@ unit() { # unit SUITE DIR PATTERN
 	done
 }
 
-# guest NAME CARD MODULE COMMAND...: in the VM; the kernel's log is part of the result
+# guest NAME CARD MODULE COMMAND...: in the VM; the kernel's log is part of the result. vm_options: more for pim-vm
+vm_options=()
 guest() {
 	local name=$1 card=$2 module=$3 rc
 	shift 3
-	"$build/pim-vm" run --quiet --card "$card" --module "$module" --dmesg "$logs/$name.dmesg" --timeout 600 -- "$@"
+	"$build/pim-vm" run --quiet --card "$card" "${vm_options[@]}" --module "$module" --dmesg "$logs/$name.dmesg" --timeout 600 -- "$@"
 	rc=$?
 	if grep -qE "$kernel_trouble" "$logs/$name.dmesg"; then
 		echo "not ok - the guest kernel's log is silent"
@@ -101,7 +102,10 @@ module_checked() { # KDIR DIR
 reload='m=$1; for i in 1 2 3; do [ -e /dev/dri/renderD128 ] || exit 1; rmmod pim || exit 1; [ ! -e /dev/dri/renderD128 ] || exit 1
 	insmod "$m" || exit 1; done; rmmod pim && echo "ok - pim.ko loads and unloads, again and again, on $(uname -r)"'
 
-suite_unit() { unit unit "$build" 'test_*'; }
+suite_unit() {
+	unit unit "$build" 'test_*'
+	step unit/device-8dom env PIM_DEVICE=emu:cards/test-8dom.card "$build/tests/test_device"
+}
 suite_card() { unit card "$build" 'test_card*'; }
 # Leaks at exit of oneDNN and of the OpenMP run-time are not ours.
 suite_san() {
@@ -122,6 +126,7 @@ suite_module() {
 }
 suite_ioctl() {
 	local kver next m
+	local vm_options=(--card cards/test-8dom.card --load vgem) # a second card, and another driver to share with
 	kver=$(default_kernel)
 	step "ioctl/$kver" guest "ioctl-$kver" cards/test-4dom.card "$build/pim.ko" \
 		sh tests/ioctl/run.sh "$build/tests/pim-ioctl" "$build/pim.ko"
