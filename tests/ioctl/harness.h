@@ -28,7 +28,8 @@ struct test {
 
 extern const struct test param_tests[], gem_tests[], queue_tests[], submit_tests[], sync_tests[], authority_tests[], fault_tests[],
 	life_tests[];
-extern const struct test map_tests[], drm_core_tests[], drm_syncobj_tests[], race_tests[];
+extern const struct test map_tests[], drm_core_tests[], drm_syncobj_tests[], race_tests[], leak_tests[];
+extern const struct test stress_tests[]; /* only with --stress */
 
 /* The test's process ends with a message. */
 void fail(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));
