@@ -499,11 +499,13 @@ static void faults_and_handovers(void)
 	}
 	for (i = 0; i < 4; i++)
 		before[i] = m[i].rounds;
-	sleep_ms(200);
-	for (i = 0; i < 4; i++) {
+	for (i = 0, end = now_ms() + 10000; i < 4; i++) {
+		while (m[i].rounds == before[i] && now_ms() < end)
+			sleep_ms(1);
 		CHECK(m[i].rounds != before[i]);
-		m[i].stop = true;
 	}
+	for (i = 0; i < 4; i++)
+		m[i].stop = true;
 	for (i = 0; i < 4; i++) {
 		CHECK_OK(pthread_join(thread[i], NULL));
 		CHECK_EQ(m[0].p[1024 + i], m[i].rounds);
