@@ -26,7 +26,7 @@ struct test {
 
 #define TEST_END { NULL, NULL }
 
-extern const struct test param_tests[], gem_tests[], queue_tests[], submit_tests[], sync_tests[], authority_tests[], fault_tests[],
+extern const struct test param_tests[], gem_tests[], queue_tests[], submit_tests[], sync_tests[], authority_tests[], claim_tests[], claim_sync_tests[], fault_tests[],
 	life_tests[];
 extern const struct test map_tests[], drm_core_tests[], drm_syncobj_tests[], race_tests[], leak_tests[];
 extern const struct test stress_tests[]; /* only with --stress */
