@@ -3,6 +3,7 @@
 #ifndef PIM_COMPAT_H
 #define PIM_COMPAT_H
 
+#include <linux/dma-fence-array.h>
 #include <linux/mm.h>
 
 #include <drm/gpu_scheduler.h>
@@ -21,6 +22,16 @@ static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 	vma->vm_flags |= flags;
 }
 #endif
+
+/* Signals once all of its fences have. Takes over @fences on success. */
+static inline struct dma_fence_array *pim_fence_array(int n, struct dma_fence **fences)
+{
+#ifdef PIM_HAVE_FENCE_ARRAY_ANY
+	return dma_fence_array_create(n, fences, dma_fence_context_alloc(1), 1, false);
+#else
+	return dma_fence_array_create(n, fences, dma_fence_context_alloc(1), 1);
+#endif
+}
 
 /* The callback that names one more fence to wait for. */
 #ifdef PIM_HAVE_SCHED_PREPARE_JOB

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The map of the driver: its ioctls, its module parameters, probe and remove. */
 #include <linux/module.h>
-#include <linux/nospec.h>
 
 #include <drm/drm_ioctl.h>
 
@@ -21,70 +20,13 @@ uint pim_reset_timeout_ms = 5000;
 module_param_named(reset_timeout_ms, pim_reset_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(reset_timeout_ms, "time within which the card must answer a reset, in ms");
 
-#define PIM_PARAM_FIELD(name, field) \
-	[DRM_PIM_PARAM_##name] = { offsetof(struct pim_hw_header, field), sizeof_field(struct pim_hw_header, field) }
-#define PIM_PARAM_NAME(i) [DRM_PIM_PARAM_NAME0 + (i)] = { offsetof(struct pim_hw_header, name) + 8 * (i), 8 }
+uint pim_tenure_ms = 1000;
+module_param_named(tenure_ms, pim_tenure_ms, uint, 0644);
+MODULE_PARM_DESC(tenure_ms, "longest wait of a host request before a claim must yield, in ms");
 
-/* Parameters that are fields of the header. */
-static const struct {
-	u16 off;
-	u16 bytes;
-} pim_params[] = {
-	PIM_PARAM_FIELD(ABI_MAJOR, abi_major),
-	PIM_PARAM_FIELD(ABI_MINOR, abi_minor),
-	PIM_PARAM_FIELD(FEATURES, features),
-	PIM_PARAM_FIELD(DOMAINS, domains),
-	PIM_PARAM_FIELD(DOMAIN_BYTES, domain_bytes),
-	PIM_PARAM_FIELD(WINDOW_BYTES, window_bytes),
-	PIM_PARAM_FIELD(STRIPE_BYTES, stripe_bytes),
-	PIM_PARAM_FIELD(STACKS, stacks),
-	PIM_PARAM_FIELD(PCS, pcs),
-	PIM_PARAM_FIELD(BANK_GROUPS, bank_groups),
-	PIM_PARAM_FIELD(BANKS, banks),
-	PIM_PARAM_FIELD(BANKS_PER_UNIT, banks_per_unit),
-	PIM_PARAM_FIELD(ROWS, rows),
-	PIM_PARAM_FIELD(ROW_BYTES, row_bytes),
-	PIM_PARAM_FIELD(TCK_PS, tck_ps),
-	PIM_PARAM_FIELD(HOST_GFLOPS, host_gflops),
-	PIM_PARAM_FIELD(HOST_MBPS, host_mbps),
-	PIM_PARAM_FIELD(PIM_MBPS, pim_mbps),
-	PIM_PARAM_FIELD(WINDOW_MBPS, window_mbps),
-	PIM_PARAM_FIELD(CRF_WORDS, crf_words),
-	PIM_PARAM_FIELD(SRF_WORDS, srf_words),
-	PIM_PARAM_FIELD(RING_ENTRIES, ring_entries),
-	PIM_PARAM_NAME(0), PIM_PARAM_NAME(1), PIM_PARAM_NAME(2), PIM_PARAM_NAME(3),
-	PIM_PARAM_NAME(4), PIM_PARAM_NAME(5), PIM_PARAM_NAME(6), PIM_PARAM_NAME(7),
-};
-
-static int pim_get_param_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
-{
-	struct pim_device *pim = to_pim(drm);
-	struct drm_pim_get_param *args = data;
-	u32 param = args->param;
-	int idx;
-
-	if (args->pad)
-		return -EINVAL;
-	args->value = 0;
-	switch (param) {
-	case DRM_PIM_PARAM_MAX_JOBS:
-		args->value = DRM_PIM_MAX_JOBS;
-		return 0;
-	case DRM_PIM_PARAM_NOW_NS:
-		if (!drm_dev_enter(drm, &idx))
-			return -ENODEV;
-		args->value = readq(pim->regs + PIM_HW_STATE_OFF + offsetof(struct pim_hw_state, now_ns));
-		drm_dev_exit(idx);
-		return 0;
-	}
-	if (param >= ARRAY_SIZE(pim_params))
-		return -EINVAL;
-	param = array_index_nospec(param, ARRAY_SIZE(pim_params));
-	if (!pim_params[param].bytes)
-		return -EINVAL;
-	memcpy(&args->value, (const char *)&pim->hw + pim_params[param].off, pim_params[param].bytes);
-	return 0;
-}
+uint pim_max_job_timeout_ms = 60000;
+module_param_named(max_job_timeout_ms, pim_max_job_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(max_job_timeout_ms, "longest time-out that a queue may ask for, in ms");
 
 static const struct drm_ioctl_desc pim_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(PIM_GET_PARAM, pim_get_param_ioctl, DRM_RENDER_ALLOW),
@@ -206,6 +148,7 @@ static struct pci_driver pim_pci_driver = {
 	.id_table = pim_pci_ids,
 	.probe = pim_probe,
 	.remove = pim_remove,
+	.dev_groups = pim_attr_groups,
 };
 
 static int __init pim_init(void)

@@ -213,6 +213,8 @@ static inline struct pim_job *to_pim_job(struct drm_sched_job *base)
 extern struct workqueue_struct *pim_wq;
 extern uint pim_job_timeout_ms;
 extern uint pim_reset_timeout_ms;
+extern uint pim_tenure_ms;
+extern uint pim_max_job_timeout_ms;
 
 #define PIM_WATCHDOG_MS 100 /* between two looks at the card while jobs are in flight */
 
@@ -279,6 +281,10 @@ int pim_reset_handshake(struct pim_device *pim, unsigned int timeout_ms);
 bool pim_reset_alive(struct pim_device *pim);
 void pim_reset_kick(struct pim_device *pim);
 void pim_reset_unplug(struct pim_device *pim);
+
+/* pim_param.c */
+extern const struct attribute_group *pim_attr_groups[];
+int pim_get_param_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* pim_debugfs.c */
 #ifdef CONFIG_DEBUG_FS

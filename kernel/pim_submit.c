@@ -3,7 +3,6 @@
  * The submit ioctl: all jobs of the array, or none. First everything that can fail, without a lock that a page fault may need; then, under
  * the queue's lock, numbers and waits; then nothing can fail any more and the jobs go to the scheduler.
  */
-#include <linux/dma-fence-array.h>
 #include <linux/dma-fence-chain.h>
 #include <linux/nospec.h>
 #include <linux/overflow.h>
@@ -12,6 +11,7 @@
 
 #include <drm/drm_syncobj.h>
 
+#include "pim_compat.h"
 #include "pim_drv.h"
 #include "pim_trace.h"
 
@@ -116,7 +116,7 @@ static int pim_submit_job(struct pim_submit *s, const struct drm_pim_job *in)
 	int ret;
 
 	BUILD_BUG_ON(sizeof(in->policy) != sizeof(desc->policy));
-	BUILD_BUG_ON(DRM_PIM_JOB_MAX_PAYLOAD != sizeof(desc->payload));
+	BUILD_BUG_ON(sizeof(desc->payload) != DRM_PIM_JOB_MAX_PAYLOAD);
 	BUILD_BUG_ON(DRM_PIM_JOB_MAX_WAITS != PIM_HW_MAX_WAITS);
 
 	if (in->engine >= PIM_HW_ENGINES || (in->flags & ~PIM_JOB_FLAGS) || in->nwaits > DRM_PIM_JOB_MAX_WAITS ||
@@ -241,7 +241,7 @@ static int pim_submit_fence(struct pim_submit *s, struct pim_job * const *last)
 		return -ENOMEM;
 	for (e = 0; e < PIM_HW_ENGINES; e++)
 		fences[e] = dma_fence_get(last[e]->fence);
-	array = dma_fence_array_create(PIM_HW_ENGINES, fences, dma_fence_context_alloc(1), 1, false);
+	array = pim_fence_array(PIM_HW_ENGINES, fences);
 	if (!array) {
 		for (e = 0; e < PIM_HW_ENGINES; e++)
 			dma_fence_put(fences[e]);

@@ -77,6 +77,11 @@ probe SCHED_PREPARE_JOB <<'END'
 extern const struct drm_sched_backend_ops pim_probe;
 const struct drm_sched_backend_ops pim_probe = { .prepare_job = NULL };
 END
+probe FENCE_ARRAY_ANY <<'END'
+#include <linux/dma-fence-array.h>
+struct dma_fence_array *pim_probe(struct dma_fence **f);
+struct dma_fence_array *pim_probe(struct dma_fence **f) { return dma_fence_array_create(2, f, 1, 1, false); }
+END
 
 objs=
 for n in $names; do

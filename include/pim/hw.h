@@ -67,7 +67,7 @@ enum pim_hw_engine {
 /**
  * struct pim_hw_header - what the card is; constant from reset on
  *
- * Geometry: a stack has pcs pseudo-channels, a pseudo-channel has bank_groups x banks banks of rows x row_bytes. One PIM
+ * Geometry: a stack has pcs pseudo-channels, a pseudo-channel has bank_groups of banks, each of rows x row_bytes. One PIM
  * unit is shared by banks_per_unit banks. A domain is stacks/domains stacks, and a contiguous domain_bytes of PIM memory.
  */
 struct pim_hw_header {
