@@ -14,7 +14,6 @@
 #include <drm/drm_vma_manager.h>
 
 #include "pim_drv.h"
-#include "pim_trace.h"
 
 /* Longer than the watchdog needs to give up on a card: by then every job in a ring has ended one way or the other. */
 #define PIM_CLOSE_SLACK_MS 10000
@@ -282,7 +281,9 @@ static int pim_auth_hand_over(struct pim_device *pim, u32 mask, u32 owner, bool 
 		for_each_domain(d, change) {
 			struct pim_domain *dom = &auth->domain[d];
 
-			trace_pim_handover(d, dom->owner, owner, pid_nr(dom->pid));
+			pim_history_add(pim, d, dom->owner, owner,
+					forced ? PIM_CAUSE_CLOSE : owner == PIM_HW_OWNER_HOST ? PIM_CAUSE_RELEASE : PIM_CAUSE_CLAIM,
+					dom->holder, pid_nr(dom->pid), current->comm);
 			pim_auth_tell_card(pim, d, owner);
 			dom->owner = owner;
 			dom->handovers++;

@@ -33,6 +33,28 @@ static inline struct dma_fence_array *pim_fence_array(int n, struct dma_fence **
 #endif
 }
 
+/* A file's identity: the DRM core's, where fdinfo shows that. */
+#ifdef PIM_HAVE_FILE_CLIENT_ID
+#define PIM_FILE_ID(pim, file) ((file)->client_id)
+#else
+#define PIM_FILE_ID(pim, file) atomic64_inc_return(&(pim)->file_ids)
+#endif
+
+/* The DRM core writes the first lines of fdinfo, the driver the others; or the driver all of them. */
+#ifdef PIM_HAVE_SHOW_FDINFO
+#define PIM_FOPS_SHOW_FDINFO drm_show_fdinfo
+#define PIM_DRIVER_SHOW_FDINFO(fn) .show_fdinfo = fn,
+#else
+#define PIM_FOPS_SHOW_FDINFO pim_show_fdinfo
+#define PIM_DRIVER_SHOW_FDINFO(fn)
+#endif
+
+#ifdef FOP_UNSIGNED_OFFSET
+#define PIM_FOP_FLAGS .fop_flags = FOP_UNSIGNED_OFFSET,
+#else
+#define PIM_FOP_FLAGS
+#endif
+
 /* The callback that names one more fence to wait for. */
 #ifdef PIM_HAVE_SCHED_PREPARE_JOB
 #define PIM_SCHED_DEPENDENCY prepare_job

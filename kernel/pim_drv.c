@@ -48,7 +48,12 @@ static int pim_open(struct drm_device *drm, struct drm_file *file)
 	if (!pf)
 		return -ENOMEM;
 	pf->pim = pim;
-	pf->id = atomic64_inc_return(&pim->file_ids);
+	pf->id = PIM_FILE_ID(pim, file);
+	pf->client = pim_client_create(pf->id);
+	if (!pf->client) {
+		kfree(pf);
+		return -ENOMEM;
+	}
 	mutex_init(&pf->lock);
 	xa_init_flags(&pf->queues, XA_FLAGS_ALLOC1);
 	file->driver_priv = pf;
@@ -63,11 +68,25 @@ static void pim_postclose(struct drm_device *drm, struct drm_file *file)
 	pim_queue_close_all(pf);
 	pim_auth_close(pf->pim, pf->id);
 	xa_destroy(&pf->queues);
+	pim_client_put(pf->client);
 	mutex_destroy(&pf->lock);
 	kfree(pf);
 }
 
-DEFINE_DRM_GEM_FOPS(pim_fops);
+/* DEFINE_DRM_GEM_FOPS, and fdinfo. */
+static const struct file_operations pim_fops = {
+	.owner = THIS_MODULE,
+	.open = drm_open,
+	.release = drm_release,
+	.unlocked_ioctl = drm_ioctl,
+	.compat_ioctl = drm_compat_ioctl,
+	.poll = drm_poll,
+	.read = drm_read,
+	.llseek = noop_llseek,
+	.mmap = drm_gem_mmap,
+	.show_fdinfo = PIM_FOPS_SHOW_FDINFO,
+	PIM_FOP_FLAGS
+};
 
 static const struct drm_driver pim_driver = {
 	.driver_features = DRIVER_GEM | DRIVER_RENDER | DRIVER_SYNCOBJ | DRIVER_SYNCOBJ_TIMELINE,
@@ -76,6 +95,7 @@ static const struct drm_driver pim_driver = {
 	.ioctls = pim_ioctls,
 	.num_ioctls = ARRAY_SIZE(pim_ioctls),
 	.fops = &pim_fops,
+	PIM_DRIVER_SHOW_FDINFO(pim_client_show)
 #ifdef CONFIG_DEBUG_FS
 	.debugfs_init = pim_debugfs_init,
 #endif
@@ -100,6 +120,9 @@ static int pim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		return ret;
 	pim_auth_init(pim);
+	ret = pim_history_init(pim);
+	if (ret)
+		return ret;
 	ret = pim_reset_init(pim);
 	if (ret)
 		return ret;

@@ -85,6 +85,7 @@ struct pim_ring {
 	spinlock_t lock;
 	u64 head;
 	u64 tail;
+	u64 oldest_ns; /* since when the oldest job is that */
 	bool frozen;
 	const char *broken;
 	struct pim_job **jobs;
@@ -127,11 +128,35 @@ struct pim_device {
 	struct drm_mm window;
 
 	struct pim_auth auth;
+	struct pim_history *history;
 	atomic64_t file_ids;
 };
 
+/* What a file used so far; jobs may outlive the file. @busy_ns and @jobs under the ring's lock */
+struct pim_client {
+	struct kref refs;
+	u64 id;
+	pid_t pid; /* who opened it */
+	char comm[TASK_COMM_LEN];
+	u64 busy_ns[PIM_HW_ENGINES];
+	u64 jobs[PIM_HW_ENGINES];
+	atomic64_t faults;
+};
+
+/* Why a domain changed its owner. */
+enum pim_cause {
+	PIM_CAUSE_CLAIM,
+	PIM_CAUSE_RELEASE,
+	PIM_CAUSE_REVOKE,
+	PIM_CAUSE_YIELD, /* lent to host requests */
+	PIM_CAUSE_RETURN, /* of what was lent */
+	PIM_CAUSE_CLOSE,
+};
+
+/* @id: of the client, as fdinfo and trace events name it */
 struct pim_file {
 	struct pim_device *pim;
+	struct pim_client *client;
 	u64 id;
 	struct mutex lock; /* queues against destruction */
 	struct xarray queues;
@@ -154,6 +179,7 @@ struct pim_queue {
 	u32 slot;
 	u32 batch_id;
 	u64 file;
+	struct pim_client *client;
 	bool closed;
 	struct dma_fence *last;
 	u32 last_engine;
@@ -271,6 +297,8 @@ void pim_ring_freeze(struct pim_ring *ring);
 void pim_ring_cancel(struct pim_ring *ring, u32 first_status);
 void pim_ring_thaw(struct pim_ring *ring);
 bool pim_ring_busy(struct pim_ring *ring);
+void pim_ring_account(struct pim_job *job);
+u64 pim_ring_busy_ns(struct pim_ring *ring, const struct pim_client *client);
 
 /* pim_irq.c */
 int pim_irq_init(struct pim_device *pim);
@@ -285,6 +313,18 @@ void pim_reset_unplug(struct pim_device *pim);
 /* pim_param.c */
 extern const struct attribute_group *pim_attr_groups[];
 int pim_get_param_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* pim_history.c */
+int pim_history_init(struct pim_device *pim);
+void pim_history_add(struct pim_device *pim, u32 domain, u32 from, u32 to, enum pim_cause cause, u64 client, pid_t pid, const char *comm);
+void pim_history_show(struct pim_device *pim, struct seq_file *m);
+
+/* pim_client.c */
+struct pim_client *pim_client_create(u64 id);
+void pim_client_put(struct pim_client *client);
+void pim_client_fault(struct vm_area_struct *vma, struct pim_device *pim);
+void pim_client_show(struct drm_printer *p, struct drm_file *file);
+void pim_show_fdinfo(struct seq_file *m, struct file *filp);
 
 /* pim_debugfs.c */
 #ifdef CONFIG_DEBUG_FS

@@ -294,7 +294,7 @@ static int pim_submit_push(struct pim_submit *s)
 		job = s->jobs[i];
 		if (queue->last && queue->last_engine != job->engine)
 			job->after = dma_fence_get(queue->last);
-		trace_pim_job_submit(job);
+		trace_pim_job_queue(job);
 		drm_sched_job_arm(&job->base);
 		dma_fence_put(queue->last);
 		queue->last = dma_fence_get(&job->base.s_fence->scheduled);
