@@ -221,6 +221,12 @@ struct pim_job {
 	struct pim_hw_desc desc;
 };
 
+/* struct pim_sync_out - syncobjs that will get a fence */
+struct pim_sync_out {
+	struct pim_out *out;
+	u32 n;
+};
+
 static inline struct pim_device *to_pim(struct drm_device *drm)
 {
 	return container_of(drm, struct pim_device, drm);
@@ -276,6 +282,13 @@ void pim_queue_restore(struct pim_device *pim);
 int pim_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int pim_queue_destroy_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int pim_queue_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* pim_sync.c */
+int pim_sync_in(struct drm_file *file, u64 array, u32 n, int (*add)(void *arg, struct dma_fence *fence), void *arg);
+int pim_sync_out(struct pim_sync_out *s, struct drm_file *file, u64 array, u32 n);
+void pim_sync_signal(struct pim_sync_out *s, struct dma_fence *fence);
+void pim_sync_put(struct pim_sync_out *s);
+struct dma_fence *pim_sync_merge(struct dma_fence **fences, u32 n);
 
 /* pim_submit.c */
 int pim_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
