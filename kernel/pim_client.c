@@ -137,10 +137,14 @@ void pim_show_fdinfo(struct seq_file *m, struct file *filp)
 	struct drm_file *file = filp->private_data;
 	struct pim_file *pf = file->driver_priv;
 	struct drm_printer p = drm_seq_file_printer(m);
+	int idx;
 
+	if (!drm_dev_enter(file->minor->dev, &idx))
+		return;
 	drm_printf(&p, "drm-driver:\t%s\n", file->minor->dev->driver->name);
 	drm_printf(&p, "drm-client-id:\t%llu\n", pf->id);
 	drm_printf(&p, "drm-pdev:\t%s\n", pci_name(pf->pim->pdev));
 	pim_client_show(&p, file);
+	drm_dev_exit(idx);
 }
 #endif

@@ -4,7 +4,7 @@
 IOCTL_SRC := $(wildcard tests/ioctl/*.c)
 IOCTL_CFLAGS := -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(WARN) -O2 -g -Iinclude -Iinclude/uapi -I/usr/include/libdrm
 
-IOCTL_DEPS := $(IOCTL_SRC) tests/ioctl/harness.h include/pim/hw.h include/uapi/drm/pim_drm.h
+IOCTL_DEPS := $(IOCTL_SRC) tests/ioctl/harness.h include/pim/hw.h include/uapi/drm/pim_drm.h tests/ioctl/ioctl.mk
 
 $(BUILD)/tests/pim-ioctl: $(IOCTL_DEPS)
 	@mkdir -p $(@D)
