@@ -129,13 +129,21 @@ checkpatch() {
 }
 
 kernel_doc() {
-	local out
-	out=$("/lib/modules/$(default_kernel)/build/scripts/kernel-doc" -none include/uapi/drm/pim_drm.h 2>&1)
-	echo "$out"
+	local out types read script
+	script=/lib/modules/$(default_kernel)/build/scripts/kernel-doc
+	out=$("$script" -none include/uapi/drm/pim_drm.h 2>&1)
 	if [ "$out" ]; then
-		echo "not ok - kernel-doc reads the uAPI header"
+		echo "$out"
+		echo "not ok - kernel-doc has nothing to say about the uAPI header"
 	else
-		echo "ok - kernel-doc reads the uAPI header"
+		echo "ok - kernel-doc has nothing to say about the uAPI header"
+	fi
+	types=$(grep -cE '^(struct|enum) [a-z_]+ \{$' include/uapi/drm/pim_drm.h)
+	read=$("$script" -v -none include/uapi/drm/pim_drm.h 2>&1 | grep -c 'Scanning doc for')
+	if [ "$types" -gt 0 ] && [ "$types" = "$read" ]; then
+		echo "ok - each of $types types of the uAPI header is documented"
+	else
+		echo "not ok - each of $types types of the uAPI header is documented: $read are"
 	fi
 }
 
@@ -164,11 +172,22 @@ suite_module() {
 		step "module/load-$kver" guest "load-$kver" cards/paper.card "$m" sh -c "$reload" sh "$(realpath "$m")"
 	done
 }
+# The same program for a 32-bit process.
+ioctl32() { # KVER
+	local name=$build/tests/pim-ioctl32
+	if ! make --no-print-directory BUILD="$build" "$name"; then
+		echo 'int main(void) { return 0; }' | ${CC:-cc} -m32 -static -xc -o /dev/null - && return 1
+		echo "the compiler cannot build static 32-bit programs: install gcc-multilib"
+		return 77
+	fi
+	guest "ioctl32-$1" cards/test-4dom.card "$build/pim.ko" sh tests/ioctl/run.sh "$name" "$build/pim.ko"
+}
 suite_ioctl() {
 	local kver next m
 	kver=$(default_kernel)
 	step "ioctl/$kver" guest "ioctl-$kver" cards/test-4dom.card "$build/pim.ko" \
 		sh tests/ioctl/run.sh "$build/tests/pim-ioctl" "$build/pim.ko"
+	step "ioctl32/$kver" ioctl32 "$kver"
 	next=$(next_kernel)
 	m=$build/kmod/$next/pim.ko
 	make --no-print-directory BUILD="$build" KDIR="$PIM_CACHE/next/lib/modules/$next/build" module > "$logs/module-next.log" 2>&1 ||
