@@ -101,7 +101,7 @@ static u32 pim_client_domains(struct pim_device *pim, u64 id)
 
 	spin_lock(&pim->auth.lock);
 	for (d = 0; d < pim->hw.domains; d++)
-		if (pim->auth.domain[d].holder == id)
+		if (pim->auth.domain[d].file == id)
 			held |= BIT(d);
 	spin_unlock(&pim->auth.lock);
 	return held;

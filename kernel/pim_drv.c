@@ -22,7 +22,11 @@ MODULE_PARM_DESC(reset_timeout_ms, "time within which the card must answer a res
 
 uint pim_tenure_ms = 1000;
 module_param_named(tenure_ms, pim_tenure_ms, uint, 0644);
-MODULE_PARM_DESC(tenure_ms, "longest wait of a host request before a claim must yield, in ms");
+MODULE_PARM_DESC(tenure_ms, "longest wait of a host request before a claim yields, and time that its jobs then have to end, in ms");
+
+uint pim_slice_ms = 10;
+module_param_named(slice_ms, pim_slice_ms, uint, 0644);
+MODULE_PARM_DESC(slice_ms, "time for which a claim that yields lends a domain to HOST, in ms");
 
 uint pim_max_job_timeout_ms = 60000;
 module_param_named(max_job_timeout_ms, pim_max_job_timeout_ms, uint, 0644);
@@ -35,9 +39,10 @@ static const struct drm_ioctl_desc pim_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(PIM_QUEUE_CREATE, pim_queue_create_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_QUEUE_DESTROY, pim_queue_destroy_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_SUBMIT, pim_submit_ioctl, DRM_RENDER_ALLOW),
-	DRM_IOCTL_DEF_DRV(PIM_AUTHORITY, pim_auth_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_AUTHORITY, pim_authority_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_QUEUE_QUERY, pim_queue_query_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_DOMAIN_QUERY, pim_domain_query_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_WATCH, pim_watch_ioctl, DRM_RENDER_ALLOW),
 };
 
 static int pim_open(struct drm_device *drm, struct drm_file *file)
@@ -66,7 +71,8 @@ static void pim_postclose(struct drm_device *drm, struct drm_file *file)
 
 	/* Queues first: what they have in the rings runs on and keeps the claim's hand-over waiting, nothing new comes. */
 	pim_queue_close_all(pf);
-	pim_auth_close(pf->pim, pf->id);
+	pim_claim_close(pf->pim, pf->id);
+	pim_watch_close(pf->pim, pf);
 	xa_destroy(&pf->queues);
 	pim_client_put(pf->client);
 	mutex_destroy(&pf->lock);
@@ -119,8 +125,10 @@ static int pim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pim_device_init(pim);
 	if (ret)
 		return ret;
-	pim_auth_init(pim);
 	ret = pim_history_init(pim);
+	if (ret)
+		return ret;
+	ret = pim_auth_init(pim);
 	if (ret)
 		return ret;
 	ret = pim_reset_init(pim);

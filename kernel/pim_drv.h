@@ -9,7 +9,7 @@
  *	pim_auth.bo_lock	list of buffers of a domain; held while their mappings are zapped
  *	pim_auth.fault_sem	pim_domain.cpu against page faults
  *	pim_ring.lock		one ring's positions
- *	pim_auth.lock		claims, owners, counts
+ *	pim_auth.lock		claims, owners, counts; innermost, but for the lock of an eventfd
  */
 #ifndef PIM_DRV_H
 #define PIM_DRV_H
@@ -37,41 +37,9 @@
 #include <drm/pim_drm.h>
 #include <pim/hw.h>
 
+#include "pim_auth.h"
+
 struct pim_job;
-
-/*
- * struct pim_domain - memory whose authority moves together
- * @owner: who has it on the card
- * @next: who gets it; differs from @owner during a hand-over, and a job must be allowed under both
- * @busy: a hand-over is under way
- * @cpu: the CPU may map it; written under pim_auth.lock and fault_sem
- * @holder: id of the file that claims it, zero for none
- * @guests: jobs admitted while nobody claimed the domain, not yet freed
- * @users: accesses of the kernel's own under way, for which the CPU must keep it
- * @inflight: jobs in a ring, per engine
- */
-struct pim_domain {
-	u32 owner;
-	u32 next;
-	bool busy;
-	bool cpu;
-	u64 holder;
-	struct pid *pid;
-	u64 handovers;
-	u32 guests;
-	u32 users;
-	u32 inflight[PIM_HW_ENGINES];
-	struct list_head bos;
-};
-
-struct pim_auth {
-	spinlock_t lock;
-	struct rw_semaphore fault_sem;
-	struct mutex bo_lock;
-	wait_queue_head_t wait;
-	struct list_head waiters;
-	struct pim_domain domain[PIM_HW_MAX_DOMAINS];
-};
 
 /*
  * struct pim_ring - one engine's ring
@@ -143,16 +111,6 @@ struct pim_client {
 	atomic64_t faults;
 };
 
-/* Why a domain changed its owner. */
-enum pim_cause {
-	PIM_CAUSE_CLAIM,
-	PIM_CAUSE_RELEASE,
-	PIM_CAUSE_REVOKE,
-	PIM_CAUSE_YIELD, /* lent to host requests */
-	PIM_CAUSE_RETURN, /* of what was lent */
-	PIM_CAUSE_CLOSE,
-};
-
 /* @id: of the client, as fdinfo and trace events name it */
 struct pim_file {
 	struct pim_device *pim;
@@ -160,6 +118,7 @@ struct pim_file {
 	u64 id;
 	struct mutex lock; /* queues against destruction */
 	struct xarray queues;
+	struct pim_watch *watch;
 };
 
 /*
@@ -204,7 +163,9 @@ struct pim_bo {
  * struct pim_job - one job, from submit to completion
  * @after: this job must be written to its ring after that one was: keeps two in-order rings free of deadlock
  * @domains: domains of its buffers
- * @guest: of these, the ones nobody claimed at submission
+ * @guest: of these, the ones it was let into without a claim
+ * @admitted: it counts in its domains
+ * @era: pim_auth.era at that time
  */
 struct pim_job {
 	struct drm_sched_job base;
@@ -215,10 +176,19 @@ struct pim_job {
 	u32 engine;
 	u32 domains;
 	u32 guest;
+	bool admitted;
+	u64 era;
 	u32 nbos;
 	u64 seq;
 	struct drm_gem_object *bo[PIM_HW_MAX_BINDINGS];
 	struct pim_hw_desc desc;
+};
+
+/* struct pim_fence_list - fences on the way to become one */
+struct pim_fence_list {
+	struct dma_fence **fence;
+	u32 n;
+	u32 room;
 };
 
 /* struct pim_sync_out - syncobjs that will get a fence */
@@ -243,9 +213,10 @@ static inline struct pim_job *to_pim_job(struct drm_sched_job *base)
 }
 
 extern struct workqueue_struct *pim_wq;
+extern uint pim_tenure_ms;
+extern uint pim_slice_ms;
 extern uint pim_job_timeout_ms;
 extern uint pim_reset_timeout_ms;
-extern uint pim_tenure_ms;
 extern uint pim_max_job_timeout_ms;
 
 #define PIM_WATCHDOG_MS 100 /* between two looks at the card while jobs are in flight */
@@ -261,17 +232,23 @@ int pim_gem_create_ioctl(struct drm_device *drm, void *data, struct drm_file *fi
 int pim_gem_mmap_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* pim_auth.c */
-void pim_auth_init(struct pim_device *pim);
+int pim_auth_init(struct pim_device *pim);
 int pim_auth_admit(struct pim_device *pim, u64 file, struct pim_job **jobs, u32 n);
+int pim_auth_await(struct pim_device *pim, struct pim_job **jobs, u32 n);
 int pim_auth_start(struct pim_job *job);
 void pim_auth_end(struct pim_job *job);
 void pim_auth_leave(struct pim_job *job);
-void pim_auth_restore(struct pim_device *pim);
-void pim_auth_close(struct pim_device *pim, u64 file);
+long pim_auth_wait_cpu(struct pim_device *pim, u32 d, bool interruptible, long left);
 int pim_auth_host_begin(struct pim_device *pim, u32 domain, u64 timeout_ns);
 void pim_auth_host_end(struct pim_device *pim, u32 domain);
+
+/* pim_claim.c */
+int pim_authority_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int pim_domain_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
-int pim_auth_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+void pim_claim_close(struct pim_device *pim, u64 file);
+
+/* pim_watch.c */
+int pim_watch_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* pim_queue.c */
 struct pim_queue *pim_queue_get(struct pim_file *pf, u32 id);
@@ -288,12 +265,15 @@ int pim_sync_in(struct drm_file *file, u64 array, u32 n, int (*add)(void *arg, s
 int pim_sync_out(struct pim_sync_out *s, struct drm_file *file, u64 array, u32 n);
 void pim_sync_signal(struct pim_sync_out *s, struct dma_fence *fence);
 void pim_sync_put(struct pim_sync_out *s);
-struct dma_fence *pim_sync_merge(struct dma_fence **fences, u32 n);
+int pim_fence_list_add(void *list, struct dma_fence *fence);
+void pim_fence_list_put(struct pim_fence_list *l);
+struct dma_fence *pim_fence_list_merge(struct pim_fence_list *l);
 
 /* pim_submit.c */
 int pim_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* pim_job.c */
+bool pim_fence_of_job(const struct dma_fence *fence);
 int pim_job_module_init(void);
 void pim_job_module_exit(void);
 int pim_job_init(struct pim_device *pim);

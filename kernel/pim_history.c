@@ -47,7 +47,7 @@ void pim_history_show(struct pim_device *pim, struct seq_file *m)
 {
 	static const char * const owners[] = { "host", "pim", "auto" };
 	static const char * const causes[] = {
-		[PIM_CAUSE_CLAIM] = "claim",
+		[PIM_CAUSE_ACQUIRE] = "acquire",
 		[PIM_CAUSE_RELEASE] = "release",
 		[PIM_CAUSE_REVOKE] = "revoke",
 		[PIM_CAUSE_YIELD] = "yield",

@@ -49,6 +49,11 @@ static const struct dma_fence_ops pim_fence_ops = {
 	.release = pim_fence_release,
 };
 
+bool pim_fence_of_job(const struct dma_fence *fence)
+{
+	return fence->ops == &pim_fence_ops;
+}
+
 static struct pim_fence *pim_fence_alloc(u32 engine)
 {
 	struct pim_fence *fence = kzalloc(sizeof(*fence), GFP_KERNEL);

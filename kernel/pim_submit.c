@@ -159,16 +159,19 @@ static int pim_submit_dependency(void *s, struct dma_fence *fence)
 /* One fence for the last job of each engine; the fences of an engine signal in order. */
 static int pim_submit_fence(struct pim_submit *s, struct pim_job * const *last)
 {
-	struct dma_fence **fences, *merged;
-	u32 e, n = 0;
+	struct pim_fence_list fences = {};
+	struct dma_fence *merged;
+	int ret = 0;
+	u32 e;
 
-	fences = kmalloc_array(PIM_HW_ENGINES, sizeof(*fences), GFP_KERNEL);
-	if (!fences)
-		return -ENOMEM;
-	for (e = 0; e < PIM_HW_ENGINES; e++)
+	for (e = 0; !ret && e < PIM_HW_ENGINES; e++)
 		if (last[e])
-			fences[n++] = dma_fence_get(last[e]->fence);
-	merged = pim_sync_merge(fences, n);
+			ret = pim_fence_list_add(&fences, dma_fence_get(last[e]->fence));
+	if (ret) {
+		pim_fence_list_put(&fences);
+		return ret;
+	}
+	merged = pim_fence_list_merge(&fences);
 	if (IS_ERR(merged))
 		return PTR_ERR(merged);
 	s->fence = merged;
@@ -189,6 +192,10 @@ static int pim_submit_push(struct pim_submit *s)
 		return -ENOENT;
 	if (READ_ONCE(queue->stop))
 		return -EIO;
+	/* First: -EAGAIN must leave nothing behind. */
+	ret = pim_auth_admit(queue->pim, queue->file, s->jobs, s->njobs);
+	if (ret)
+		return ret;
 	memcpy(submitted, queue->submitted, sizeof(submitted));
 	for (i = 0; i < s->njobs; i++) {
 		job = s->jobs[i];
@@ -205,9 +212,6 @@ static int pim_submit_push(struct pim_submit *s)
 		if (last[e])
 			last[e]->desc.flags |= PIM_HW_JOB_IRQ;
 	ret = pim_submit_fence(s, last);
-	if (ret)
-		return ret;
-	ret = pim_auth_admit(queue->pim, queue->file, s->jobs, s->njobs);
 	if (ret)
 		return ret;
 	/* Else a fence of both engines that is only polled would lose the error of either. */
@@ -232,8 +236,8 @@ static int pim_submit_push(struct pim_submit *s)
 
 static int pim_submit_run(struct pim_submit *s)
 {
+	int ret, again = 0;
 	u32 i;
-	int ret;
 
 	s->in = vmemdup_user(u64_to_user_ptr(s->args->jobs), array_size(s->args->njobs, sizeof(*s->in)));
 	if (IS_ERR(s->in)) {
@@ -255,9 +259,15 @@ static int pim_submit_run(struct pim_submit *s)
 	ret = pim_sync_out(&s->out, s->file, s->args->out_syncs, s->args->nout);
 	if (ret)
 		return ret;
-	mutex_lock(&s->queue->lock);
-	ret = pim_submit_push(s);
-	mutex_unlock(&s->queue->lock);
+	do {
+		mutex_lock(&s->queue->lock);
+		ret = pim_submit_push(s);
+		mutex_unlock(&s->queue->lock);
+		if (ret == -EAGAIN)
+			again = pim_auth_await(s->queue->pim, s->jobs, s->njobs);
+	} while (ret == -EAGAIN && !again);
+	if (ret == -EAGAIN)
+		ret = again;
 	if (!ret)
 		pim_sync_signal(&s->out, s->fence);
 	return ret;

@@ -109,24 +109,49 @@ void pim_sync_put(struct pim_sync_out *s)
 	s->out = NULL;
 }
 
-/*
- * One fence for n, which it takes, array and references, also on failure. NULL for none.
- */
-struct dma_fence *pim_sync_merge(struct dma_fence **fences, u32 n)
+/* Add a fence, whose reference is taken whatever is returned. */
+int pim_fence_list_add(void *list, struct dma_fence *fence)
+{
+	struct pim_fence_list *l = list;
+	struct dma_fence **bigger;
+
+	if (l->n == l->room) {
+		bigger = krealloc_array(l->fence, l->room + 8, sizeof(*bigger), GFP_KERNEL);
+		if (!bigger) {
+			dma_fence_put(fence);
+			return -ENOMEM;
+		}
+		l->fence = bigger;
+		l->room += 8;
+	}
+	l->fence[l->n++] = fence;
+	return 0;
+}
+
+void pim_fence_list_put(struct pim_fence_list *l)
+{
+	while (l->n)
+		dma_fence_put(l->fence[--l->n]);
+	kfree(l->fence);
+	*l = (struct pim_fence_list){};
+}
+
+/* One fence for all of them, NULL for none; the list is empty afterwards. */
+struct dma_fence *pim_fence_list_merge(struct pim_fence_list *l)
 {
 	struct dma_fence_array *array;
-	struct dma_fence *one;
+	struct dma_fence *one = NULL;
 
-	if (n < 2) {
-		one = n ? fences[0] : NULL;
-		kfree(fences);
-		return one;
+	if (l->n > 1) {
+		array = pim_fence_array(l->n, l->fence);
+		if (array) {
+			*l = (struct pim_fence_list){}; /* the fence has it */
+			return &array->base;
+		}
+		one = ERR_PTR(-ENOMEM);
+	} else if (l->n) {
+		one = dma_fence_get(l->fence[0]);
 	}
-	array = pim_fence_array(n, fences);
-	if (array)
-		return &array->base;
-	while (n--)
-		dma_fence_put(fences[n]);
-	kfree(fences);
-	return ERR_PTR(-ENOMEM);
+	pim_fence_list_put(l);
+	return one;
 }

@@ -6,12 +6,14 @@
  *	job	queue	the submit ioctl took it
  *		run	it is in its engine's ring
  *		done	its fence signals next
- *	authority	request	a claim, or another owner for one, stands in line
- *			grant	the claim holds the domains; fence: signals when they are handed over
- *			release	its client gave it back
- *			revoke	it was ended by deadline or time-out
- *			yield	it lends the domains to host requests
- *			switch	the card was told a domain's new owner
+ *	authority	request	a client asks for domains, or for another owner of those it has
+ *			grant	it has the claim; the hand-over comes after what it is to come after
+ *			release	it gives the claim back
+ *			revoke	the claim is ended by deadline or time-out
+ *			yield	the claim lends a domain to host requests; fence: the one that importers wait for
+ *			switch	the card is told a domain's new owner: the hand-over itself
+ *
+ * The fence of request, grant and release is the one that its out_syncs get: it signals when the hand-over is over.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM pim
@@ -26,7 +28,7 @@
 #define PIM_TRACE_DEV 16 /* "0000:00:04.0", and a domain of five digits */
 #define PIM_TRACE_ENGINE(e) __print_symbolic(e, { PIM_HW_HOST, "host" }, { PIM_HW_PIM, "pim" })
 #define PIM_TRACE_OWNER(o) __print_symbolic(o, { PIM_HW_OWNER_HOST, "host" }, { PIM_HW_OWNER_PIM, "pim" }, { PIM_HW_OWNER_AUTO, "auto" })
-#define PIM_TRACE_CAUSE(c) __print_symbolic(c, { PIM_CAUSE_CLAIM, "claim" }, { PIM_CAUSE_RELEASE, "release" }, \
+#define PIM_TRACE_CAUSE(c) __print_symbolic(c, { PIM_CAUSE_ACQUIRE, "acquire" }, { PIM_CAUSE_RELEASE, "release" }, \
 	{ PIM_CAUSE_REVOKE, "revoke" }, { PIM_CAUSE_YIELD, "yield" }, { PIM_CAUSE_RETURN, "return" }, { PIM_CAUSE_CLOSE, "close" })
 
 DECLARE_EVENT_CLASS(pim_job,
@@ -87,7 +89,7 @@ TRACE_EVENT(pim_job_done,
 		  __entry->seqno, __entry->slot, PIM_TRACE_ENGINE(__entry->engine), __entry->status)
 );
 
-/* @fence: where there is one, else NULL, traced as 0:0 */
+/* @owner: who is to have the domains; @fence: where there is one, else NULL, traced as 0:0 */
 DECLARE_EVENT_CLASS(pim_authority,
 	TP_PROTO(struct pim_device *pim, u32 domains, u32 owner, u64 client, pid_t pid, struct dma_fence *fence),
 	TP_ARGS(pim, domains, owner, client, pid, fence),

@@ -14,8 +14,8 @@
 const char *module_path;
 
 static const struct test * const suites[] = {
-	param_tests, gem_tests, queue_tests, submit_tests, sync_tests, authority_tests, fault_tests, life_tests, abi_tests,
-	observe_tests,
+	param_tests, gem_tests, queue_tests, submit_tests, sync_tests, authority_tests, claim_tests, claim_sync_tests, fault_tests, life_tests,
+	abi_tests, observe_tests,
 };
 
 /* What no test may make the kernel say. */

@@ -277,29 +277,84 @@ static void job_events(void)
 	free(text);
 }
 
-static void switch_events(void)
+static void expect(const char **at, const char *name, uint64_t client, const char *pairs[][2])
 {
-	static const char * const want[2][3] = { { "host", "pim", "claim" }, { "pim", "host", "release" } };
-	int fd = dev_open(), i;
+	const char *line = event(at, name, client);
+	char value[64] = "";
+	int i;
+
+	if (!line)
+		fail(__FILE__, __LINE__, "no event %s where it is due", name);
+	for (i = 0; pairs[i][0]; i++)
+		if (!value_of(line, pairs[i][0], value, sizeof(value)) || strcmp(value, pairs[i][1]))
+			fail(__FILE__, __LINE__, "%s: %s%s, not %s", name, pairs[i][0], value, pairs[i][1]);
+}
+#define EXPECT(at, name, client, ...) expect(at, name, client, (const char *[][2]){ __VA_ARGS__, { NULL, NULL } })
+
+/* An acquire that leaves a fence, its switch, and the release. */
+static void claim_events(void)
+{
+	int fd = dev_open();
 	uint64_t client = fdinfo_number(fd, "drm-client-id:");
-	char value[64], *text;
-	const char *at, *line;
+	struct drm_pim_sync out = { .handle = syncobj_new(fd) };
+	struct drm_pim_authority acq = {
+		.op = DRM_PIM_AUTHORITY_ACQUIRE, .domains = 6, .owner = DRM_PIM_OWNER_PIM, .timeout_ns = in_ms(10000),
+		.nout = 1, .out_syncs = (uintptr_t)&out,
+	};
+	char name[64], pid[16], fence[64], *text;
+	const char *at;
+
+	device_name(fd, name);
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	trace_on();
+	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_AUTHORITY, &acq));
+	CHECK_OK(release(fd, 6));
+	text = trace_off();
+
+	at = text;
+	CHECK(value_of(event(&at, "pim_authority_request", client), "fence=", fence, sizeof(fence)));
+	CHECK(strcmp(fence, "0:0"));
+	at = text;
+	EXPECT(&at, "pim_authority_request", client, { "dev=", name }, { "pid=", pid }, { "domains=", "0x6" }, { "owner=", "pim" });
+	EXPECT(&at, "pim_authority_grant", client, { "dev=", name }, { "pid=", pid }, { "domains=", "0x6" }, { "fence=", fence });
+	EXPECT(&at, "pim_authority_switch", client, { "dev=", name }, { "pid=", pid }, { "domain=", "1" }, { "from=", "host" },
+	       { "to=", "pim" }, { "cause=", "acquire" });
+	EXPECT(&at, "pim_authority_switch", client, { "domain=", "2" }, { "to=", "pim" }, { "cause=", "acquire" });
+	EXPECT(&at, "pim_authority_release", client, { "dev=", name }, { "pid=", pid }, { "domains=", "0x6" }, { "owner=", "host" });
+	EXPECT(&at, "pim_authority_switch", client, { "domain=", "1" }, { "from=", "pim" }, { "to=", "host" }, { "cause=", "release" });
+	EXPECT(&at, "pim_authority_switch", client, { "domain=", "2" }, { "to=", "host" }, { "cause=", "release" });
+	CHECK(!event(&at, "pim_authority_switch", client));
+	free(text);
+}
+
+/* What the kernel does by itself: a CPU access makes the claim yield, its deadline ends it. */
+static void kernel_events(void)
+{
+	int fd = dev_open();
+	uint64_t client = fdinfo_number(fd, "drm-client-id:");
+	volatile uint32_t *p = gem_map(fd, gem(fd, 65536, 0, 1), 65536);
+	struct drm_pim_authority acq = {
+		.op = DRM_PIM_AUTHORITY_ACQUIRE, .domains = 2, .owner = DRM_PIM_OWNER_PIM, .timeout_ns = in_ms(10000),
+		.deadline_ns = in_ms(1500), .host_requests = 1,
+	};
+	uint64_t end = now_ms() + 10000;
+	const char *at;
+	char *text;
 
 	trace_on();
-	CHECK_OK(acquire(fd, 2, DRM_PIM_OWNER_PIM, 10000));
-	CHECK_OK(release(fd, 2));
+	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_AUTHORITY, &acq));
+	*p = 1;
+	while (authority(fd, 1).holder && now_ms() < end)
+		sleep_ms(10);
 	text = trace_off();
+
 	at = text;
-	for (i = 0; i < 2; i++) {
-		line = event(&at, "pim_authority_switch", client);
-		CHECK(line);
-		CHECK(value_of(line, "domain=", value, sizeof(value)) && !strcmp(value, "1"));
-		CHECK(value_of(line, "pid=", value, sizeof(value)) && atoi(value) == getpid());
-		CHECK(value_of(line, "from=", value, sizeof(value)) && !strcmp(value, want[i][0]));
-		CHECK(value_of(line, "to=", value, sizeof(value)) && !strcmp(value, want[i][1]));
-		CHECK(value_of(line, "cause=", value, sizeof(value)) && !strcmp(value, want[i][2]));
-	}
-	CHECK(!event(&at, "pim_authority_switch", client));
+	EXPECT(&at, "pim_authority_switch", client, { "domain=", "1" }, { "cause=", "acquire" });
+	EXPECT(&at, "pim_authority_yield", client, { "domains=", "0x2" }, { "owner=", "host" });
+	EXPECT(&at, "pim_authority_switch", client, { "domain=", "1" }, { "to=", "host" }, { "cause=", "yield" });
+	EXPECT(&at, "pim_authority_switch", client, { "domain=", "1" }, { "to=", "pim" }, { "cause=", "return" });
+	EXPECT(&at, "pim_authority_revoke", client, { "domains=", "0x2" });
+	EXPECT(&at, "pim_authority_switch", client, { "domain=", "1" }, { "to=", "host" }, { "cause=", "revoke" });
 	free(text);
 }
 
@@ -507,7 +562,8 @@ const struct test observe_tests[] = {
 	{ "fdinfo's engine time is the time that a job of the client is the oldest one in its ring", engine_time },
 	{ "fdinfo names the domains a client claims and counts its CPU accesses that had to wait", claims_and_faults },
 	{ "the events of a job, queue, run and done, name one client and one fence", job_events },
-	{ "the events of a hand-over say domain, owners, cause and who", switch_events },
+	{ "the events of a claim say who asked, got and gave back what, and name the fence of out_syncs", claim_events },
+	{ "the events of a claim that yields and is revoked say so", kernel_events },
 	{ "debugfs keeps the last 32 hand-overs of a domain", history },
 	{ "debugfs tells how many jobs of a queue are not done", queue_depth },
 	{ "debugfs tells what each client uses", usage },
