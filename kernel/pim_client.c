@@ -112,7 +112,7 @@ void pim_client_show(struct drm_printer *p, struct drm_file *file)
 	struct pim_file *pf = file->driver_priv;
 	struct pim_device *pim = pf->pim;
 	struct pim_usage usage[PIM_USAGES] = {};
-	char name[16];
+	char name[20];
 	u32 e, d;
 
 	for (e = 0; e < PIM_HW_ENGINES; e++)
