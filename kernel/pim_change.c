@@ -9,7 +9,6 @@
 #include <drm/drm_vma_manager.h>
 
 #include "pim_drv.h"
-#include "pim_trace.h"
 
 /* -- preparing ------------------------------------------------------------------------------------------------------ */
 
@@ -242,7 +241,7 @@ static void pim_change_switch(struct pim_device *pim, u32 d, const struct pim_ch
 {
 	struct pim_domain *dom = &pim->auth.domain[d];
 
-	trace_pim_handover(d, dom->owner, c->owner, pid_nr(dom->pid));
+	pim_history_add(pim, d, dom->owner, c->owner, c->cause, dom->file, pid_nr(dom->pid), dom->comm);
 	dom->owned_ns[dom->owner] += now - dom->since;
 	dom->since = now;
 	dom->owner = c->owner;

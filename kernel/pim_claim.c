@@ -9,6 +9,7 @@
 #include <drm/drm_utils.h>
 
 #include "pim_drv.h"
+#include "pim_trace.h"
 
 /* Longer than the watchdog needs to give up on a card: by then every job in a ring has ended one way or the other. */
 #define PIM_CLOSE_SLACK_MS 10000
@@ -188,6 +189,7 @@ static void pim_claim_commit(struct pim_claim *cl)
 		dom->policy.host_requests = args->host_requests;
 	}
 	pim_change_queue(cl->auth, cl->change);
+	trace_pim_authority_grant(cl->pim, args->domains, args->owner, cl->pf->id, pid_nr(pid), cl->change->done);
 	pim_watch_notify(cl->auth, args->domains);
 	spin_unlock(&cl->auth->lock);
 	put_pid(pid);
@@ -209,6 +211,8 @@ static int pim_claim_try_leave(struct pim_claim *cl)
 		for_each_domain(d, cl->args->domains)
 			pim_lend_stop(&cl->auth->domain[d]);
 		pim_change_queue(cl->auth, cl->change);
+		trace_pim_authority_release(cl->pim, cl->args->domains, PIM_HW_OWNER_HOST, cl->pf->id, task_tgid_nr(current),
+					    cl->change->done);
 	}
 	spin_unlock(&cl->auth->lock);
 	return ret;
@@ -276,6 +280,7 @@ static int pim_claim_acquire(struct pim_claim *cl)
 	struct dma_fence *after;
 	int ret;
 
+	trace_pim_authority_request(cl->pim, cl->args->domains, cl->args->owner, cl->pf->id, task_tgid_nr(current), cl->change->done);
 	ret = pim_claim_take(cl);
 	if (ret)
 		return ret;

@@ -4,6 +4,7 @@
 #define PIM_COMPAT_H
 
 #include <linux/dma-buf.h>
+#include <linux/dma-fence-array.h>
 #include <linux/mm.h>
 
 #include <drm/drm_prime.h>
@@ -49,6 +50,38 @@ static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 {
 	vma->vm_flags |= flags;
 }
+#endif
+
+/* Signals once all of its fences have. Takes over @fences on success. */
+static inline struct dma_fence_array *pim_fence_array(int n, struct dma_fence **fences)
+{
+#ifdef PIM_HAVE_FENCE_ARRAY_ANY
+	return dma_fence_array_create(n, fences, dma_fence_context_alloc(1), 1, false);
+#else
+	return dma_fence_array_create(n, fences, dma_fence_context_alloc(1), 1);
+#endif
+}
+
+/* A file's identity: the DRM core's, where fdinfo shows that. */
+#ifdef PIM_HAVE_FILE_CLIENT_ID
+#define PIM_FILE_ID(pim, file) ((file)->client_id)
+#else
+#define PIM_FILE_ID(pim, file) atomic64_inc_return(&(pim)->file_ids)
+#endif
+
+/* The DRM core writes the first lines of fdinfo, the driver the others; or the driver all of them. */
+#ifdef PIM_HAVE_SHOW_FDINFO
+#define PIM_FOPS_SHOW_FDINFO drm_show_fdinfo
+#define PIM_DRIVER_SHOW_FDINFO(fn) .show_fdinfo = fn,
+#else
+#define PIM_FOPS_SHOW_FDINFO pim_show_fdinfo
+#define PIM_DRIVER_SHOW_FDINFO(fn)
+#endif
+
+#ifdef FOP_UNSIGNED_OFFSET
+#define PIM_FOP_FLAGS .fop_flags = FOP_UNSIGNED_OFFSET,
+#else
+#define PIM_FOP_FLAGS
 #endif
 
 /* The callback that names one more fence to wait for. */

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* One file, "state": the card, its rings, its domains and its queues at a glance. */
+/*
+ * state	the card, its rings and its domains at a glance
+ * queues	how far each queue is
+ * usage	what each client uses
+ * history	the last hand-overs of each domain
+ */
 #include <linux/seq_file.h>
 
 #include <drm/drm_debugfs.h>
@@ -41,19 +46,6 @@ static void pim_debugfs_domains(struct pim_device *pim, struct seq_file *m)
 	}
 }
 
-static void pim_debugfs_queues(struct pim_device *pim, struct seq_file *m)
-{
-	struct pim_queue *queue;
-	unsigned long i;
-
-	xa_lock(&pim->queues);
-	xa_for_each(&pim->queues, i, queue)
-		seq_printf(m, "queue slot %u file %llu host %llu/%llu pim %llu/%llu%s\n", queue->slot, queue->file,
-			   queue->completed[PIM_HW_HOST], queue->submitted[PIM_HW_HOST], queue->completed[PIM_HW_PIM],
-			   queue->submitted[PIM_HW_PIM], queue->stop ? " stopped" : "");
-	xa_unlock(&pim->queues);
-}
-
 static int pim_debugfs_state(struct seq_file *m, void *unused)
 {
 	struct drm_info_node *node = m->private;
@@ -64,13 +56,65 @@ static int pim_debugfs_state(struct seq_file *m, void *unused)
 		return -ENODEV;
 	pim_debugfs_card(pim, m);
 	pim_debugfs_domains(pim, m);
-	pim_debugfs_queues(pim, m);
 	drm_dev_exit(idx);
+	return 0;
+}
+
+static int pim_debugfs_queues(struct seq_file *m, void *unused)
+{
+	struct drm_info_node *node = m->private;
+	struct pim_device *pim = to_pim(node->minor->dev);
+	u64 submitted, completed;
+	struct pim_queue *queue;
+	unsigned long i;
+	u32 e;
+
+	xa_lock(&pim->queues);
+	xa_for_each(&pim->queues, i, queue) {
+		seq_printf(m, "queue slot %u client %llu", queue->slot, queue->file);
+		for (e = 0; e < PIM_HW_ENGINES; e++) {
+			completed = READ_ONCE(queue->completed[e]); /* before what is submitted: depth is never negative */
+			smp_rmb();
+			submitted = READ_ONCE(queue->submitted[e]);
+			seq_printf(m, " %s submitted %llu depth %llu", pim_engine_names[e], submitted, submitted - completed);
+		}
+		seq_puts(m, queue->stop ? " stopped\n" : "\n");
+	}
+	xa_unlock(&pim->queues);
+	return 0;
+}
+
+static int pim_debugfs_usage(struct seq_file *m, void *unused)
+{
+	struct drm_info_node *node = m->private;
+	struct drm_device *drm = node->minor->dev;
+	struct drm_printer p = drm_seq_file_printer(m);
+	struct pim_client *client;
+	struct drm_file *file;
+
+	mutex_lock(&drm->filelist_mutex);
+	list_for_each_entry(file, &drm->filelist, lhead) {
+		client = ((struct pim_file *)file->driver_priv)->client;
+		seq_printf(m, "client %llu pid %d %s\n", client->id, client->pid, client->comm);
+		pim_client_show(&p, file);
+	}
+	mutex_unlock(&drm->filelist_mutex);
+	return 0;
+}
+
+static int pim_debugfs_history(struct seq_file *m, void *unused)
+{
+	struct drm_info_node *node = m->private;
+
+	pim_history_show(to_pim(node->minor->dev), m);
 	return 0;
 }
 
 static const struct drm_info_list pim_debugfs_files[] = {
 	{ "state", pim_debugfs_state, 0, NULL },
+	{ "queues", pim_debugfs_queues, 0, NULL },
+	{ "usage", pim_debugfs_usage, 0, NULL },
+	{ "history", pim_debugfs_history, 0, NULL },
 };
 
 void pim_debugfs_init(struct drm_minor *minor)

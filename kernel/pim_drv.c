@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The map of the driver: its ioctls, its module parameters, probe and remove. */
 #include <linux/module.h>
-#include <linux/nospec.h>
 
 #include <drm/drm_ioctl.h>
 
@@ -29,70 +28,9 @@ uint pim_slice_ms = 10;
 module_param_named(slice_ms, pim_slice_ms, uint, 0644);
 MODULE_PARM_DESC(slice_ms, "time for which a claim that yields lends a domain to HOST, in ms");
 
-#define PIM_PARAM_FIELD(name, field) \
-	[DRM_PIM_PARAM_##name] = { offsetof(struct pim_hw_header, field), sizeof_field(struct pim_hw_header, field) }
-#define PIM_PARAM_NAME(i) [DRM_PIM_PARAM_NAME0 + (i)] = { offsetof(struct pim_hw_header, name) + 8 * (i), 8 }
-
-/* Parameters that are fields of the header. */
-static const struct {
-	u16 off;
-	u16 bytes;
-} pim_params[] = {
-	PIM_PARAM_FIELD(ABI_MAJOR, abi_major),
-	PIM_PARAM_FIELD(ABI_MINOR, abi_minor),
-	PIM_PARAM_FIELD(FEATURES, features),
-	PIM_PARAM_FIELD(DOMAINS, domains),
-	PIM_PARAM_FIELD(DOMAIN_BYTES, domain_bytes),
-	PIM_PARAM_FIELD(WINDOW_BYTES, window_bytes),
-	PIM_PARAM_FIELD(STRIPE_BYTES, stripe_bytes),
-	PIM_PARAM_FIELD(STACKS, stacks),
-	PIM_PARAM_FIELD(PCS, pcs),
-	PIM_PARAM_FIELD(BANK_GROUPS, bank_groups),
-	PIM_PARAM_FIELD(BANKS, banks),
-	PIM_PARAM_FIELD(BANKS_PER_UNIT, banks_per_unit),
-	PIM_PARAM_FIELD(ROWS, rows),
-	PIM_PARAM_FIELD(ROW_BYTES, row_bytes),
-	PIM_PARAM_FIELD(TCK_PS, tck_ps),
-	PIM_PARAM_FIELD(HOST_GFLOPS, host_gflops),
-	PIM_PARAM_FIELD(HOST_MBPS, host_mbps),
-	PIM_PARAM_FIELD(PIM_MBPS, pim_mbps),
-	PIM_PARAM_FIELD(WINDOW_MBPS, window_mbps),
-	PIM_PARAM_FIELD(CRF_WORDS, crf_words),
-	PIM_PARAM_FIELD(SRF_WORDS, srf_words),
-	PIM_PARAM_FIELD(RING_ENTRIES, ring_entries),
-	PIM_PARAM_NAME(0), PIM_PARAM_NAME(1), PIM_PARAM_NAME(2), PIM_PARAM_NAME(3),
-	PIM_PARAM_NAME(4), PIM_PARAM_NAME(5), PIM_PARAM_NAME(6), PIM_PARAM_NAME(7),
-};
-
-static int pim_get_param_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
-{
-	struct pim_device *pim = to_pim(drm);
-	struct drm_pim_get_param *args = data;
-	u32 param = args->param;
-	int idx;
-
-	if (args->pad)
-		return -EINVAL;
-	args->value = 0;
-	switch (param) {
-	case DRM_PIM_PARAM_MAX_JOBS:
-		args->value = DRM_PIM_MAX_JOBS;
-		return 0;
-	case DRM_PIM_PARAM_NOW_NS:
-		if (!drm_dev_enter(drm, &idx))
-			return -ENODEV;
-		args->value = readq(pim->regs + PIM_HW_STATE_OFF + offsetof(struct pim_hw_state, now_ns));
-		drm_dev_exit(idx);
-		return 0;
-	}
-	if (param >= ARRAY_SIZE(pim_params))
-		return -EINVAL;
-	param = array_index_nospec(param, ARRAY_SIZE(pim_params));
-	if (!pim_params[param].bytes)
-		return -EINVAL;
-	memcpy(&args->value, (const char *)&pim->hw + pim_params[param].off, pim_params[param].bytes);
-	return 0;
-}
+uint pim_max_job_timeout_ms = 60000;
+module_param_named(max_job_timeout_ms, pim_max_job_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(max_job_timeout_ms, "longest time-out that a queue may ask for, in ms");
 
 static const struct drm_ioctl_desc pim_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(PIM_GET_PARAM, pim_get_param_ioctl, DRM_RENDER_ALLOW),
@@ -117,7 +55,12 @@ static int pim_open(struct drm_device *drm, struct drm_file *file)
 	if (!pf)
 		return -ENOMEM;
 	pf->pim = pim;
-	pf->id = atomic64_inc_return(&pim->file_ids);
+	pf->id = PIM_FILE_ID(pim, file);
+	pf->client = pim_client_create(pf->id);
+	if (!pf->client) {
+		kfree(pf);
+		return -ENOMEM;
+	}
 	mutex_init(&pf->lock);
 	xa_init_flags(&pf->queues, XA_FLAGS_ALLOC1);
 	file->driver_priv = pf;
@@ -133,11 +76,25 @@ static void pim_postclose(struct drm_device *drm, struct drm_file *file)
 	pim_claim_close(pf->pim, pf->id);
 	pim_watch_close(pf->pim, pf);
 	xa_destroy(&pf->queues);
+	pim_client_put(pf->client);
 	mutex_destroy(&pf->lock);
 	kfree(pf);
 }
 
-DEFINE_DRM_GEM_FOPS(pim_fops);
+/* DEFINE_DRM_GEM_FOPS, and fdinfo. */
+static const struct file_operations pim_fops = {
+	.owner = THIS_MODULE,
+	.open = drm_open,
+	.release = drm_release,
+	.unlocked_ioctl = drm_ioctl,
+	.compat_ioctl = drm_compat_ioctl,
+	.poll = drm_poll,
+	.read = drm_read,
+	.llseek = noop_llseek,
+	.mmap = drm_gem_mmap,
+	.show_fdinfo = PIM_FOPS_SHOW_FDINFO,
+	PIM_FOP_FLAGS
+};
 
 static const struct drm_driver pim_driver = {
 	.driver_features = DRIVER_GEM | DRIVER_RENDER | DRIVER_SYNCOBJ | DRIVER_SYNCOBJ_TIMELINE,
@@ -148,6 +105,7 @@ static const struct drm_driver pim_driver = {
 	.fops = &pim_fops,
 	PIM_DRIVER_PRIME
 	.gem_prime_import = pim_prime_import,
+	PIM_DRIVER_SHOW_FDINFO(pim_client_show)
 #ifdef CONFIG_DEBUG_FS
 	.debugfs_init = pim_debugfs_init,
 #endif
@@ -169,6 +127,9 @@ static int pim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	pci_set_drvdata(pdev, pim);
 
 	ret = pim_device_init(pim);
+	if (ret)
+		return ret;
+	ret = pim_history_init(pim);
 	if (ret)
 		return ret;
 	ret = pim_resv_init(pim);
@@ -225,6 +186,7 @@ static struct pci_driver pim_pci_driver = {
 	.id_table = pim_pci_ids,
 	.probe = pim_probe,
 	.remove = pim_remove,
+	.dev_groups = pim_attr_groups,
 };
 
 static int __init pim_init(void)

@@ -55,6 +55,7 @@ struct pim_ring {
 	spinlock_t lock;
 	u64 head;
 	u64 tail;
+	u64 oldest_ns; /* since when the oldest job is that */
 	bool frozen;
 	const char *broken;
 	struct pim_job **jobs;
@@ -101,11 +102,25 @@ struct pim_device {
 	u64 resvs; /* bit per domain, and one for the window */
 
 	struct pim_auth auth;
+	struct pim_history *history;
 	atomic64_t file_ids;
 };
 
+/* What a file used so far; jobs may outlive the file. @busy_ns and @jobs under the ring's lock */
+struct pim_client {
+	struct kref refs;
+	u64 id;
+	pid_t pid; /* who opened it */
+	char comm[TASK_COMM_LEN];
+	u64 busy_ns[PIM_HW_ENGINES];
+	u64 jobs[PIM_HW_ENGINES];
+	atomic64_t faults;
+};
+
+/* @id: of the client, as fdinfo and trace events name it */
 struct pim_file {
 	struct pim_device *pim;
+	struct pim_client *client;
 	u64 id;
 	struct mutex lock; /* queues against destruction */
 	struct xarray queues;
@@ -129,6 +144,7 @@ struct pim_queue {
 	u32 slot;
 	u32 batch_id;
 	u64 file;
+	struct pim_client *client;
 	bool closed;
 	struct dma_fence *last;
 	u32 last_engine;
@@ -230,6 +246,7 @@ extern uint pim_tenure_ms;
 extern uint pim_slice_ms;
 extern uint pim_job_timeout_ms;
 extern uint pim_reset_timeout_ms;
+extern uint pim_max_job_timeout_ms;
 
 #define PIM_WATCHDOG_MS 100 /* between two looks at the card while jobs are in flight */
 
@@ -323,6 +340,8 @@ void pim_ring_freeze(struct pim_ring *ring);
 void pim_ring_cancel(struct pim_ring *ring, u32 first_status);
 void pim_ring_thaw(struct pim_ring *ring);
 bool pim_ring_busy(struct pim_ring *ring);
+void pim_ring_account(struct pim_job *job);
+u64 pim_ring_busy_ns(struct pim_ring *ring, const struct pim_client *client);
 
 /* pim_irq.c */
 int pim_irq_init(struct pim_device *pim);
@@ -333,6 +352,22 @@ int pim_reset_handshake(struct pim_device *pim, unsigned int timeout_ms);
 bool pim_reset_alive(struct pim_device *pim);
 void pim_reset_kick(struct pim_device *pim);
 void pim_reset_unplug(struct pim_device *pim);
+
+/* pim_param.c */
+extern const struct attribute_group *pim_attr_groups[];
+int pim_get_param_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* pim_history.c */
+int pim_history_init(struct pim_device *pim);
+void pim_history_add(struct pim_device *pim, u32 domain, u32 from, u32 to, enum pim_cause cause, u64 client, pid_t pid, const char *comm);
+void pim_history_show(struct pim_device *pim, struct seq_file *m);
+
+/* pim_client.c */
+struct pim_client *pim_client_create(u64 id);
+void pim_client_put(struct pim_client *client);
+void pim_client_fault(struct vm_area_struct *vma, struct pim_device *pim);
+void pim_client_show(struct drm_printer *p, struct drm_file *file);
+void pim_show_fdinfo(struct seq_file *m, struct file *filp);
 
 /* pim_debugfs.c */
 #ifdef CONFIG_DEBUG_FS

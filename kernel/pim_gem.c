@@ -89,6 +89,7 @@ static vm_fault_t pim_gem_fault_wait(struct vm_fault *vmf, struct pim_bo *bo)
 		return VM_FAULT_NOPAGE;
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
+	pim_client_fault(vmf->vma, pim);
 	drm_dev_get(&pim->drm); /* without the mmap lock nothing keeps the mapping, hence the file */
 	drm_gem_object_get(&bo->base);
 	mmap_read_unlock(vmf->vma->vm_mm);

@@ -92,6 +92,7 @@ void pim_job_finish(struct pim_job *job, const struct pim_hw_done *done)
 {
 	struct pim_queue *queue = job->queue;
 
+	pim_ring_account(job);
 	pim_auth_end(job);
 	if (done->status != PIM_HW_OK)
 		pim_queue_fail(queue, job->engine, job->seq, done);

@@ -4,6 +4,7 @@
  * for a moment; a claim whose deadline is over, or whose jobs do not run out, is revoked. So no fence and no page fault depends on a program.
  */
 #include "pim_drv.h"
+#include "pim_trace.h"
 
 #define PIM_LEND_RETRY_NS NSEC_PER_MSEC
 
@@ -67,8 +68,10 @@ bool pim_lend_end_claim(struct pim_device *pim, u32 d, enum pim_cause cause, str
 	pim_lend_own(dom, d, PIM_HW_OWNER_HOST, cause);
 	pim_change_arm(&dom->own, NULL);
 	pim_change_queue(auth, &dom->own);
-	if (cause == PIM_CAUSE_REVOKE)
+	if (cause == PIM_CAUSE_REVOKE) {
+		trace_pim_authority_revoke(pim, BIT(d), PIM_HW_OWNER_HOST, dom->file, pid_nr(dom->pid), NULL);
 		dom->revocations++;
+	}
 	return true;
 }
 
@@ -97,6 +100,8 @@ static void pim_lend_out(struct pim_device *pim, u32 d, u64 now, u64 *next)
 	pim_lend_own(dom, d, PIM_HW_OWNER_HOST, PIM_CAUSE_YIELD);
 	pim_change_arm(&dom->own, NULL);
 	pim_change_queue(&pim->auth, &dom->own);
+	trace_pim_authority_yield(pim, BIT(d), PIM_HW_OWNER_HOST, dom->file, pid_nr(dom->pid),
+				  dom->tenure ? &dom->tenure->base : NULL);
 	dom->yields++;
 	dom->lend = PIM_LEND_OUT;
 	dom->lend_since = now;

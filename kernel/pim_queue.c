@@ -29,6 +29,7 @@ static void pim_queue_release(struct kref *refs)
 		drm_sched_entity_fini(&queue->entity[e]);
 	xa_erase(&pim->queues, queue->slot / PIM_HW_ENGINES);
 	dma_fence_put(queue->last);
+	pim_client_put(queue->client);
 	mutex_destroy(&queue->lock);
 	kfree(queue);
 	pim_resv_prune(pim);
@@ -124,6 +125,8 @@ int pim_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file *
 	kref_init(&queue->refs);
 	queue->pim = pim;
 	queue->file = pf->id;
+	queue->client = pf->client;
+	kref_get(&queue->client->refs);
 	queue->batch_id = atomic_inc_return(&pim->batch_ids);
 	mutex_init(&queue->lock);
 	spin_lock_init(&queue->state);
@@ -165,6 +168,7 @@ erase:
 fini:
 	while (e--)
 		drm_sched_entity_fini(&queue->entity[e]);
+	pim_client_put(queue->client);
 	mutex_destroy(&queue->lock);
 	kfree(queue);
 	return ret;

@@ -90,7 +90,7 @@ static void pim_reset_recover(struct pim_device *pim, const char *reason, u32 fi
 		pim_reset_start(pim);
 	WRITE_ONCE(pim->lost, ret != 0);
 	pim->resets++;
-	trace_pim_reset(pim->generation, ret);
+	trace_pim_reset(pim, ret);
 	up_write(&pim->reset_sem);
 	if (ret)
 		drm_err(&pim->drm, "the card does not answer a reset: all jobs fail until it does; start the emulator again\n");
@@ -105,7 +105,7 @@ static void pim_reset_revive(struct pim_device *pim)
 	if (back) {
 		pim_reset_start(pim);
 		WRITE_ONCE(pim->lost, false);
-		trace_pim_reset(pim->generation, 0);
+		trace_pim_reset(pim, 0);
 	}
 	up_write(&pim->reset_sem);
 	if (back)

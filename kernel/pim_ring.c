@@ -22,8 +22,10 @@ void pim_ring_write(struct pim_ring *ring, struct pim_job *job)
 	u32 entry, e = ring->engine;
 
 	spin_lock(&ring->lock);
-	if (ring->head == ring->tail)
+	if (ring->head == ring->tail) {
 		WRITE_ONCE(pim->progress, jiffies);
+		ring->oldest_ns = ktime_get_ns();
+	}
 	ring->tail++;
 	entry = pim_ring_entry(ring, ring->tail);
 	WARN_ON_ONCE(ring->jobs[entry]);
@@ -32,7 +34,7 @@ void pim_ring_write(struct pim_ring *ring, struct pim_job *job)
 	if (!(ring->tail & (pim->hw.ring_entries / PIM_IRQS_PER_RING - 1)))
 		job->desc.flags |= PIM_HW_JOB_IRQ;
 	memcpy_toio(pim->regs + pim->hw.ring_off[e] + entry * sizeof(job->desc), &job->desc, sizeof(job->desc));
-	trace_pim_job_run(job, ring->tail);
+	trace_pim_job_run(job);
 	mb(); /* the descriptor before the tail, for an outside process as well */
 	writeq(ring->tail, pim->regs + PIM_HW_CONTROL_OFF + offsetof(struct pim_hw_control, tail) + e * sizeof(u64));
 	mb(); /* the tail before the doorbell */
@@ -96,6 +98,32 @@ bool pim_ring_busy(struct pim_ring *ring)
 	busy = ring->head != ring->tail;
 	spin_unlock(&ring->lock);
 	return busy;
+}
+
+/* The oldest job leaves the ring: how long was it that? */
+void pim_ring_account(struct pim_job *job)
+{
+	struct pim_ring *ring = &job->queue->pim->ring[job->engine];
+	struct pim_client *client = job->queue->client;
+	u64 now = ktime_get_ns();
+
+	lockdep_assert_held(&ring->lock);
+	client->busy_ns[ring->engine] += now - ring->oldest_ns;
+	client->jobs[ring->engine]++;
+	ring->oldest_ns = now;
+}
+
+/* Time that the oldest job was one of this client's, up to now. */
+u64 pim_ring_busy_ns(struct pim_ring *ring, const struct pim_client *client)
+{
+	u64 ns;
+
+	spin_lock(&ring->lock);
+	ns = client->busy_ns[ring->engine];
+	if (ring->head != ring->tail && ring->jobs[pim_ring_entry(ring, ring->head + 1)]->queue->client == client)
+		ns += ktime_get_ns() - ring->oldest_ns;
+	spin_unlock(&ring->lock);
+	return ns;
 }
 
 /* From here on nothing the card writes counts. */

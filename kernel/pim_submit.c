@@ -109,7 +109,7 @@ static int pim_submit_job(struct pim_submit *s, const struct drm_pim_job *in)
 	int ret;
 
 	BUILD_BUG_ON(sizeof(in->policy) != sizeof(desc->policy));
-	BUILD_BUG_ON(DRM_PIM_JOB_MAX_PAYLOAD != sizeof(desc->payload));
+	BUILD_BUG_ON(sizeof(desc->payload) != DRM_PIM_JOB_MAX_PAYLOAD);
 	BUILD_BUG_ON(DRM_PIM_JOB_MAX_WAITS != PIM_HW_MAX_WAITS);
 
 	if (in->engine >= PIM_HW_ENGINES || (in->flags & ~PIM_JOB_FLAGS) || in->nwaits > DRM_PIM_JOB_MAX_WAITS ||
@@ -237,7 +237,7 @@ static int pim_submit_push(struct pim_submit *s)
 		job = s->jobs[i];
 		if (queue->last && queue->last_engine != job->engine)
 			job->after = dma_fence_get(queue->last);
-		trace_pim_job_submit(job);
+		trace_pim_job_queue(job);
 		drm_sched_job_arm(&job->base);
 		dma_fence_put(queue->last);
 		queue->last = dma_fence_get(&job->base.s_fence->scheduled);

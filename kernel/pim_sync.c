@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Arrays of syncobjs from user space: fences to wait for, and places for a fence to be left in. */
-#include <linux/dma-fence-array.h>
 #include <linux/dma-fence-chain.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include <drm/drm_syncobj.h>
 
+#include "pim_compat.h"
 #include "pim_drv.h"
 
 struct pim_out {
@@ -143,7 +143,7 @@ struct dma_fence *pim_fence_list_merge(struct pim_fence_list *l)
 	struct dma_fence *one = NULL;
 
 	if (l->n > 1) {
-		array = dma_fence_array_create(l->n, l->fence, dma_fence_context_alloc(1), 1, false);
+		array = pim_fence_array(l->n, l->fence);
 		if (array) {
 			*l = (struct pim_fence_list){}; /* the fence has it */
 			return &array->base;

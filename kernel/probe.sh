@@ -96,6 +96,25 @@ probe SCHED_PREPARE_JOB <<'END'
 extern const struct drm_sched_backend_ops pim_probe;
 const struct drm_sched_backend_ops pim_probe = { .prepare_job = NULL };
 END
+probe FENCE_ARRAY_ANY <<'END'
+#include <linux/dma-fence-array.h>
+struct dma_fence_array *pim_probe(struct dma_fence **f);
+struct dma_fence_array *pim_probe(struct dma_fence **f) { return dma_fence_array_create(2, f, 1, 1, false); }
+END
+probe SHOW_FDINFO <<'END'
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <linux/fs.h>
+extern const struct drm_driver pim_probe;
+extern const struct file_operations pim_probe_fops;
+const struct drm_driver pim_probe = { .show_fdinfo = NULL };
+const struct file_operations pim_probe_fops = { .show_fdinfo = drm_show_fdinfo };
+END
+probe FILE_CLIENT_ID <<'END'
+#include <drm/drm_file.h>
+u64 pim_probe(struct drm_file *f);
+u64 pim_probe(struct drm_file *f) { return f->client_id; }
+END
 
 objs=
 for n in $names; do

@@ -85,18 +85,67 @@ next_kernel() { cat "$PIM_CACHE/next/release"; }
 # A build with all checkers on, from nothing, that must not say a word.
 module_build() { # KDIR DIR
 	rm -rf "$2"
-	make --no-print-directory BUILD="$2" KDIR="$1" KMOD_ARGS="W=1 C=1" module || return 1
+	make --no-print-directory BUILD="$2" KDIR="$1" KMOD_ARGS="W=1 C=1 KCFLAGS=-Werror" module
+}
+
+# Does sparse run in a build against these headers? Kbuild goes on without it where it does not like it.
+sparse_runs() { # KDIR DIR
+	mkdir -p "$2"
+	printf 'int pim_canary(int __user *p);\nint pim_canary(int __user *p)\n{\n\treturn *p;\n}\n' > "$2/canary.c"
+	echo 'obj-m := canary.o' > "$2/Kbuild"
+	make -s -C "$1" M="$(realpath "$2")" C=1 canary.o 2>&1 | grep -q 'dereference of noderef'
 }
 
 module_checked() { # KDIR DIR
 	local out
-	out=$(module_build "$1" "$2" 2>&1) || { echo "$out"; echo "not ok - pim.ko builds against $1"; return 1; }
-	echo "ok - pim.ko builds against $1"
+	out=$(module_build "$1" "$2" 2>&1) || { echo "$out"; echo "not ok - pim.ko builds against $1 with -Werror"; return 1; }
+	echo "ok - pim.ko builds against $1 with -Werror"
 	if echo "$out" | grep -iE 'warning|error'; then
 		echo "not ok - W=1 and sparse have nothing to say"
 		return 1
 	fi
 	echo "ok - W=1 and sparse have nothing to say"
+	sparse_runs "$1" "$2/canary" || { echo "not ok - sparse finds what it must find"; return 1; }
+	echo "ok - sparse finds what it must find"
+}
+
+newest_kernel_checked() {
+	local newest=$PIM_CACHE/newest rel
+	[ -r "$newest/release" ] || { cat "$newest/why" 2> /dev/null || echo "tools/deps.sh --test has not fetched its headers"; return 77; }
+	rel=$(cat "$newest/release")
+	echo "# $rel"
+	module_checked "$newest/lib/modules/$rel/build" "$build/checked-newest"
+}
+
+# Trace events are formatted as their macros ask, which checkpatch takes for statements.
+checkpatch() {
+	local script=$PIM_CACHE/checkpatch/checkpatch.pl
+	[ -r "$script" ] || { cat "$PIM_CACHE/checkpatch/why" 2> /dev/null || echo "tools/deps.sh --test has not fetched checkpatch.pl"; return 77; }
+	if perl "$script" --no-tree --terse --no-summary --max-line-length=140 -f kernel/*.c $(ls kernel/*.h | grep -v pim_trace.h) \
+		include/uapi/drm/pim_drm.h include/pim/hw.h; then
+		echo "ok - checkpatch.pl has nothing to say"
+	else
+		echo "not ok - checkpatch.pl has nothing to say"
+	fi
+}
+
+kernel_doc() {
+	local out types read script
+	script=/lib/modules/$(default_kernel)/build/scripts/kernel-doc
+	out=$("$script" -none include/uapi/drm/pim_drm.h 2>&1)
+	if [ "$out" ]; then
+		echo "$out"
+		echo "not ok - kernel-doc has nothing to say about the uAPI header"
+	else
+		echo "ok - kernel-doc has nothing to say about the uAPI header"
+	fi
+	types=$(grep -cE '^(struct|enum) [a-z_]+ \{$' include/uapi/drm/pim_drm.h)
+	read=$("$script" -v -none include/uapi/drm/pim_drm.h 2>&1 | grep -c 'Scanning doc for')
+	if [ "$types" -gt 0 ] && [ "$types" = "$read" ]; then
+		echo "ok - each of $types types of the uAPI header is documented"
+	else
+		echo "not ok - each of $types types of the uAPI header is documented: $read are"
+	fi
 }
 
 reload='m=$1; for i in 1 2 3; do [ -e /dev/dri/renderD128 ] || exit 1; rmmod pim || exit 1; [ ! -e /dev/dri/renderD128 ] || exit 1
@@ -119,10 +168,23 @@ suite_module() {
 	kver=$(default_kernel) next=$(next_kernel)
 	step "module/$kver" module_checked "/lib/modules/$kver/build" "$build/checked-$kver"
 	step "module/$next" module_checked "$PIM_CACHE/next/lib/modules/$next/build" "$build/checked-$next"
+	step module/newest newest_kernel_checked
+	step module/checkpatch checkpatch
+	step module/kernel-doc kernel_doc
 	for kver in "$kver" "$next"; do
 		m=$build/checked-$kver/kmod/$kver/pim.ko
 		step "module/load-$kver" guest "load-$kver" cards/paper.card "$m" sh -c "$reload" sh "$(realpath "$m")"
 	done
+}
+# The same program for a 32-bit process.
+ioctl32() { # KVER
+	local name=$build/tests/pim-ioctl32
+	if ! make --no-print-directory BUILD="$build" "$name"; then
+		echo 'int main(void) { return 0; }' | ${CC:-cc} -m32 -static -xc -o /dev/null - && return 1
+		echo "the compiler cannot build static 32-bit programs: install gcc-multilib"
+		return 77
+	fi
+	guest "ioctl32-$1" cards/test-4dom.card "$build/pim.ko" sh tests/ioctl/run.sh "$name" "$build/pim.ko"
 }
 suite_ioctl() {
 	local kver next m
@@ -130,6 +192,7 @@ suite_ioctl() {
 	kver=$(default_kernel)
 	step "ioctl/$kver" guest "ioctl-$kver" cards/test-4dom.card "$build/pim.ko" \
 		sh tests/ioctl/run.sh "$build/tests/pim-ioctl" "$build/pim.ko"
+	step "ioctl32/$kver" ioctl32 "$kver"
 	next=$(next_kernel)
 	m=$build/kmod/$next/pim.ko
 	make --no-print-directory BUILD="$build" KDIR="$PIM_CACHE/next/lib/modules/$next/build" module > "$logs/module-next.log" 2>&1 ||

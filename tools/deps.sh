@@ -33,6 +33,7 @@ zstd:guest
 '
 test_packages='
 sparse:driver_checks
+gcc-multilib:32-bit_test_program
 '
 
 say() { echo "deps: $*"; }
@@ -156,39 +157,150 @@ debian_archive() {
 		awk -F '|' '$1 == "Debian" && $2 == "Debian" && $3 == "main" && $5 !~ /-/ { print $4, $5; exit }'
 }
 
-# A newer kernel, from backports, through lists of our own: the system's apt does not learn of it.
-next_kernel() {
-	[ -r "$cache/next/release" ] && return 0
-	: > "$log"
-	system_lists
+# Lists of our own for another suite, so that the system's apt does not learn of it: sets $apt_options. An empty status file makes apt's
+# solver count every dependency as missing.
+suite_lists() { # SUITE NAME
 	archive=$(debian_archive)
-	[ -n "$archive" ] || die "apt knows no Debian archive with a main component: check /etc/apt/sources.list"
-	apt=$cache/apt
+	[ -n "$archive" ] || return 1
+	suite=$(echo "$1" | sed "s/CODENAME/${archive#* }/")
+	apt=$cache/apt/$2
 	mkdir -p "$apt/lists/partial" "$apt/archives/partial"
 	{
 		echo "Types: deb"
 		echo "URIs: ${archive% *}"
-		echo "Suites: ${archive#* }-backports"
+		echo "Suites: $suite"
 		echo "Components: main"
 		[ ! -r /usr/share/keyrings/debian-archive-keyring.gpg ] || echo "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg"
-	} > "$apt/next.sources"
-	apt_options="-o Dir::Etc::sourcelist=$apt/next.sources -o Dir::Etc::sourceparts=/dev/null -o Dir::State::Lists=$apt/lists"
-	apt_options="$apt_options -o Dir::Cache=$apt -o Dir::State::Status=/dev/null"
-	say "fetching the kernel of ${archive#* }-backports, to test the driver with (unpacked in $cache/next, not installed)"
-	quiet "apt-get update for ${archive#* }-backports" apt-get $apt_options -o APT::Sandbox::User="$(id -un)" update
-	headers=$(apt-cache $apt_options depends linux-headers-amd64 | sed -n 's/^ *Depends: \(linux-headers-[0-9].*\)/\1/p')
-	[ -n "$headers" ] || die "${archive#* }-backports has no linux-headers-amd64"
+	} > "$apt/lists.sources"
+	apt_options="-o Dir::Etc::sourcelist=$apt/lists.sources -o Dir::Etc::sourceparts=/dev/null -o Dir::State::Lists=$apt/lists"
+	apt_options="$apt_options -o Dir::Cache=$apt -o Dir::State::Status=/dev/null -o Debug::NoLocking=1"
+}
+
+update_lists() {
+	apt-get $apt_options -o APT::Sandbox::User="$(id -un)" update >> "$log" 2>&1 < /dev/null
+}
+
+# The package of that kernel's headers, for example linux-headers-6.12.95+deb12-amd64.
+headers_package() {
+	apt-cache $apt_options depends linux-headers-amd64 | sed -n 's/^ *Depends: \(linux-headers-[0-9].*\)/\1/p'
+}
+
+# Headers unpacked below DIR.new think they are at the root; they will be in DIR.
+settle_headers() { # DIR PACKAGE
+	sed -i "s|/usr/src/|$1/usr/src/|" "$1.new/usr/src/$2/Makefile"
+	mkdir -p "$1.new/lib/modules/${2#linux-headers-}"
+	ln -sfn "$1/usr/src/$2" "$1.new/lib/modules/${2#linux-headers-}/build"
+}
+
+# A newer kernel, from backports.
+next_kernel() {
+	[ -r "$cache/next/release" ] && return 0
+	: > "$log"
+	system_lists
+	suite_lists CODENAME-backports next || die "apt knows no Debian archive with a main component: check /etc/apt/sources.list"
+	say "fetching the kernel of $suite, to test the driver with (unpacked in $cache/next, not installed)"
+	quiet "apt-get update for $suite" update_lists
+	headers=$(headers_package)
+	[ -n "$headers" ] || die "$suite has no linux-headers-amd64"
 	rel=${headers#linux-headers-}
 	more=$(apt-cache $apt_options depends "$headers" | sed -n 's/^ *Depends: \(linux-\(headers\|kbuild\)-[0-9].*\)/\1/p')
 	unpack "$cache/next" "$headers" $more "linux-image-$rel" || die "cannot fetch $headers and linux-image-$rel: $(tail -n 1 "$log")"
-	# The packages think they are at the root.
-	root=$cache/next
-	sed -i "s|/usr/src/|$root/usr/src/|" "$cache/next.new/usr/src/$headers/Makefile"
-	ln -sfn "$root/usr/src/$headers" "$cache/next.new/lib/modules/$rel/build"
+	settle_headers "$cache/next" "$headers"
 	PATH=$PATH:/sbin:/usr/sbin depmod -b "$cache/next.new" "$rel" || die "depmod failed in $cache/next.new"
 	echo "$rel" > "$cache/next.new/release"
 	commit "$cache/next"
 	apt_options=
+}
+
+# Programs of another suite run on this system through that suite's own loader and libraries: each gets a script in its place.
+wrap_programs() { # DIR: below DIR.new now, in DIR later
+	loader=$(cd "$1.new" && ls usr/lib64/ld-linux-x86-64.so.2 lib64/ld-linux-x86-64.so.2 2> /dev/null | head -n 1)
+	[ -n "$loader" ] || return 1
+	find "$1.new/usr/bin" "$1.new/usr/libexec" "$1.new"/usr/lib/linux-kbuild-* -type f -perm -u+x ! -name '*.so*' | while read -r program; do
+		[ "$(head -c 4 "$program" | tail -c 3)" = ELF ] || continue
+		mv "$program" "$program.elf"
+		cat > "$program" <<-END
+			#!/bin/sh
+			exec "$1/$loader" --argv0 "\$0" --library-path "$1/usr/lib/x86_64-linux-gnu" "$1${program#"$1.new"}.elf" "\$@"
+		END
+		chmod +x "$program"
+	done
+}
+
+# The newest kernel that Debian has, to compile for: its headers, and the compiler, binutils and sparse of its suite. What is tested does not
+# stop at a machine that cannot have it: the suite says that it was left out, and why.
+newest_kernel() {
+	[ -r "$cache/newest/release" ] && return 0
+	: > "$log"
+	system_lists
+	if ! suite_lists sid newest || ! update_lists; then
+		newest_missing "no package lists of sid"
+		return 0
+	fi
+	headers=$(headers_package)
+	say "fetching $headers and its compiler from $suite, to build the driver against (unpacked in $cache/newest, not installed)"
+	rm -rf "$cache/newest.new" "$apt/archives"
+	mkdir -p "$cache/newest.new" "$apt/archives/partial"
+	if [ -z "$headers" ] || ! apt-get $apt_options -o APT::Sandbox::User="$(id -un)" -y --no-install-recommends --download-only \
+		install "$headers" sparse >> "$log" 2>&1 < /dev/null; then
+		newest_missing "cannot fetch ${headers:-linux-headers-amd64} of sid"
+		return 0
+	fi
+	for deb in "$apt"/archives/*.deb; do
+		dpkg-deb -x "$deb" "$cache/newest.new"
+	done
+	rm -rf "$apt/archives"
+	settle_headers "$cache/newest" "$headers"
+	newest_tools
+	echo "${headers#linux-headers-}" > "$cache/newest.new/release"
+	commit "$cache/newest"
+	apt_options=
+}
+
+# Kbuild is told to use that suite's programs, and those find each other.
+newest_tools() {
+	wrap_programs "$cache/newest" || die "no loader in $cache/newest.new"
+	bin=$cache/newest/usr/bin
+	vars=$cache/newest.new/usr/src/$headers/.kernelvariables
+	sed -i "s|\(CROSS_COMPILE = \)|\1$bin/|" "$vars"
+	echo "CHECK = $bin/sparse" >> "$vars"
+	echo "PAHOLE = $bin/pahole" >> "$vars"
+	for program in as ld; do
+		for dir in "$cache/newest.new"/usr/libexec/gcc/*/*/; do
+			ln -s "$bin/x86_64-linux-gnu-$program" "$dir$program"
+		done
+	done
+	# Kbuild asks this script, which the package lacks, whether sparse works, and else goes on without it.
+	valid=$(echo "$cache/newest.new"/usr/lib/linux-kbuild-*/scripts)/checker-valid.sh
+	if [ ! -e "$valid" ]; then
+		printf '#!/bin/sh\nset -e\n"$@" -x c /dev/null > /dev/null 2>&1\necho 1\n' > "$valid"
+		chmod +x "$valid"
+	fi
+}
+
+newest_missing() {
+	mkdir -p "$cache/newest"
+	echo "$1: $(tail -n 1 "$log")" > "$cache/newest/why"
+	say "the driver is not built against Debian's newest kernel: $(cat "$cache/newest/why")"
+	apt_options=
+}
+
+# The kernel's own style checker: only its source package has it.
+checkpatch() {
+	[ -r "$cache/checkpatch/checkpatch.pl" ] && return 0
+	: > "$log"
+	system_lists
+	say "fetching checkpatch.pl (out of package linux-source-6.1; unpacked in $cache/checkpatch, not installed)"
+	mkdir -p "$cache/checkpatch"
+	if unpack "$cache/linux-source" linux-source-6.1 && tar -xJf "$cache/linux-source.new/usr/src/linux-source-6.1.tar.xz" -C "$cache/linux-source.new" \
+		--strip-components=2 linux-source-6.1/scripts/checkpatch.pl linux-source-6.1/scripts/spelling.txt \
+		linux-source-6.1/scripts/const_structs.checkpatch 2>> "$log"; then
+		(cd "$cache/linux-source.new" && mv spelling.txt const_structs.checkpatch checkpatch.pl "$cache/checkpatch/")
+	else
+		echo "cannot fetch linux-source-6.1: $(tail -n 1 "$log")" > "$cache/checkpatch/why"
+		say "the driver's style is not checked: $(cat "$cache/checkpatch/why")"
+	fi
+	rm -rf "$cache/linux-source.new"
 }
 
 # Optical Recognition of Handwritten Digits, UCI (E. Alpaydin, C. Kaynak, 1998): 1797 images of 8x8 pixels, as Debian ships them.
@@ -214,4 +326,8 @@ else
 fi
 guest_kernel
 digits
-[ -z "$tests" ] || next_kernel
+if [ "$tests" ]; then
+	next_kernel
+	newest_kernel
+	checkpatch
+fi

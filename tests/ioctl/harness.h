@@ -31,6 +31,7 @@ extern const struct test authority_tests[], claim_tests[], claim_sync_tests[];
 extern const struct test place_tests[], copy_tests[], prime_tests[], import_tests[];
 extern const struct test map_tests[], drm_core_tests[], drm_syncobj_tests[], race_tests[], leak_tests[];
 extern const struct test stress_tests[]; /* only with --stress */
+extern const struct test abi_tests[], observe_tests[];
 
 /* The test's process ends with a message. */
 void fail(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));

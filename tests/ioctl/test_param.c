@@ -13,8 +13,48 @@ static void every_parameter(void)
 	CHECK(param(fd, DRM_PIM_PARAM_DOMAIN_BYTES) > 0);
 	CHECK_EQ(param(fd, DRM_PIM_PARAM_STRIPE_BYTES) % PIM_HW_COLUMN, 0);
 	CHECK(param(fd, DRM_PIM_PARAM_RING_ENTRIES) > 0);
-	for (p = 0; p < DRM_PIM_PARAM_NAME0 + 8; p++)
+	for (p = 0; p <= DRM_PIM_PARAM_RESETS; p++)
 		param(fd, p);
+}
+
+static void limits(void)
+{
+	static const struct {
+		const char *knob;
+		uint32_t param;
+	} knobs[] = {
+		{ "job_timeout_ms", DRM_PIM_PARAM_JOB_TIMEOUT_MS },
+		{ "max_job_timeout_ms", DRM_PIM_PARAM_MAX_JOB_TIMEOUT_MS },
+		{ "tenure_ms", DRM_PIM_PARAM_TENURE_MS },
+	};
+	int fd = dev_open();
+	uint64_t old;
+	size_t i;
+
+	CHECK_EQ(param(fd, DRM_PIM_PARAM_MAX_SYNCS), DRM_PIM_MAX_SYNCS);
+	CHECK_EQ(param(fd, DRM_PIM_PARAM_MAX_BINDINGS), DRM_PIM_JOB_MAX_BINDINGS);
+	CHECK_EQ(param(fd, DRM_PIM_PARAM_MAX_WAITS), DRM_PIM_JOB_MAX_WAITS);
+	CHECK_EQ(param(fd, DRM_PIM_PARAM_MAX_PAYLOAD), DRM_PIM_JOB_MAX_PAYLOAD);
+	CHECK_EQ(param(fd, DRM_PIM_PARAM_DOMAIN_PCS) * param(fd, DRM_PIM_PARAM_DOMAINS),
+		 param(fd, DRM_PIM_PARAM_STACKS) * param(fd, DRM_PIM_PARAM_PCS));
+	for (i = 0; i < sizeof(knobs) / sizeof(knobs[0]); i++) {
+		old = param(fd, knobs[i].param);
+		CHECK(old);
+		module_param(knobs[i].knob, 4321);
+		CHECK_EQ(param(fd, knobs[i].param), 4321);
+		module_param(knobs[i].knob, (unsigned int)old);
+	}
+}
+
+static void queue_limit(void)
+{
+	int fd = dev_open();
+	uint64_t max = param(fd, DRM_PIM_PARAM_MAX_QUEUES), i;
+	struct drm_pim_queue_create c = { 0 };
+
+	for (i = 0; i < max; i++)
+		queue_new(fd);
+	CHECK_EQ(pim_ioctl(fd, DRM_IOCTL_PIM_QUEUE_CREATE, &c), -ENOSPC);
 }
 
 static void name(void)
@@ -34,7 +74,7 @@ static void name(void)
 
 static void unknown(void)
 {
-	static const uint32_t bad[] = { DRM_PIM_PARAM_NAME0 + 8, 1000, 0x7fffffff, 0xffffffff };
+	static const uint32_t bad[] = { DRM_PIM_PARAM_RESETS + 1, 1000, 0x7fffffff, 0xffffffff };
 	int fd = dev_open();
 	size_t i;
 
@@ -64,6 +104,8 @@ static void unknown_ioctl(void)
 
 const struct test param_tests[] = {
 	{ "every parameter has a value that makes sense", every_parameter },
+	{ "the limits are what the header and the module's parameters say", limits },
+	{ "as many queues can be had as GET_PARAM says, and no more", queue_limit },
 	{ "the card's name is text with an end", name },
 	{ "an unknown parameter is EINVAL", unknown },
 	{ "a parameter query with a pad is EINVAL", pad },

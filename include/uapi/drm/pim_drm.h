@@ -11,7 +11,8 @@
  *
  * Rules, for whoever extends it:
  * - A structure grows at its end only; the kernel takes what is missing for zero, and zero means what it did before. Numbers of ioctls,
- *   parameters, flags and enumerators are never used again.
+ *   parameters, flags and enumerators are never used again. Of a structure that is longer than it knows the kernel neither reads nor writes
+ *   the rest.
  * - What is new has a bit in DRM_PIM_PARAM_EXTENSIONS, so that a program can ask before it relies on it.
  * - A new field is checked (zero in what does not use it) from the kernel that brings it on; sizes and offsets are pinned by
  *   tests/ioctl/test_abi.c.
@@ -42,59 +43,109 @@ extern "C" {
 #define DRM_PIM_GEM_INFO 0x0a
 #define DRM_PIM_GEM_COPY 0x0b
 
-/** enum drm_pim_engine - the card's two engines */
+/**
+ * enum drm_pim_engine - the card's two engines
+ */
 enum drm_pim_engine {
 	/** @DRM_PIM_ENGINE_HOST: the GPU side of the card: convolutions, GEMM, loss, copies */
 	DRM_PIM_ENGINE_HOST = 0,
 	/** @DRM_PIM_ENGINE_PIM: the PIM units in the memory */
 	DRM_PIM_ENGINE_PIM = 1,
 };
+/* Entries of arrays with one per engine. */
 #define DRM_PIM_ENGINES 2
 
-/** enum drm_pim_param - what DRM_IOCTL_PIM_GET_PARAM tells */
+/**
+ * enum drm_pim_param - what DRM_IOCTL_PIM_GET_PARAM tells
+ *
+ * Values are constant while the driver is bound to the card, but for NOW_NS, RESETS and those that are module parameters. The geometry is
+ * in sysfs, too: /sys/class/drm/renderD128/device/pim/.
+ */
 enum drm_pim_param {
-	DRM_PIM_PARAM_ABI_MAJOR = 0, /* card ABI */
+	/** @DRM_PIM_PARAM_ABI_MAJOR: version of the card's own interface; a driver works with one */
+	DRM_PIM_PARAM_ABI_MAJOR = 0,
+	/** @DRM_PIM_PARAM_ABI_MINOR: grows when a card can do more and old drivers go on working */
 	DRM_PIM_PARAM_ABI_MINOR = 1,
-	DRM_PIM_PARAM_FEATURES = 2, /* PIM_HW_FEAT_* */
+	/** @DRM_PIM_PARAM_FEATURES: bit mask, PIM_HW_FEAT_* of include/pim/hw.h */
+	DRM_PIM_PARAM_FEATURES = 2,
+	/** @DRM_PIM_PARAM_DOMAINS: number of domains; masks have one bit for each */
 	DRM_PIM_PARAM_DOMAINS = 3,
+	/** @DRM_PIM_PARAM_DOMAIN_BYTES: PIM memory of one domain, in bytes */
 	DRM_PIM_PARAM_DOMAIN_BYTES = 4,
+	/** @DRM_PIM_PARAM_WINDOW_BYTES: the host window, in bytes */
 	DRM_PIM_PARAM_WINDOW_BYTES = 5,
+	/** @DRM_PIM_PARAM_STRIPE_BYTES: bytes after which addresses are back at the first bank; buffers begin at multiples of it */
 	DRM_PIM_PARAM_STRIPE_BYTES = 6,
+	/** @DRM_PIM_PARAM_STACKS: number of memory stacks */
 	DRM_PIM_PARAM_STACKS = 7,
-	DRM_PIM_PARAM_PCS = 8, /* pseudo-channels per stack */
+	/** @DRM_PIM_PARAM_PCS: pseudo-channels per stack */
+	DRM_PIM_PARAM_PCS = 8,
+	/** @DRM_PIM_PARAM_BANK_GROUPS: bank groups per pseudo-channel */
 	DRM_PIM_PARAM_BANK_GROUPS = 9,
-	DRM_PIM_PARAM_BANKS = 10, /* per bank group */
+	/** @DRM_PIM_PARAM_BANKS: banks per bank group */
+	DRM_PIM_PARAM_BANKS = 10,
+	/** @DRM_PIM_PARAM_BANKS_PER_UNIT: banks that share a PIM unit */
 	DRM_PIM_PARAM_BANKS_PER_UNIT = 11,
+	/** @DRM_PIM_PARAM_ROWS: rows per bank */
 	DRM_PIM_PARAM_ROWS = 12,
+	/** @DRM_PIM_PARAM_ROW_BYTES: bytes of a row */
 	DRM_PIM_PARAM_ROW_BYTES = 13,
+	/** @DRM_PIM_PARAM_TCK_PS: memory clock, in ps per cycle */
 	DRM_PIM_PARAM_TCK_PS = 14,
-	DRM_PIM_PARAM_HOST_GFLOPS = 15, /* modelled */
-	DRM_PIM_PARAM_HOST_MBPS = 16, /* modelled */
-	DRM_PIM_PARAM_PIM_MBPS = 17, /* modelled */
-	DRM_PIM_PARAM_WINDOW_MBPS = 18, /* modelled */
+	/** @DRM_PIM_PARAM_HOST_GFLOPS: modelled peak of the HOST engine, in 10^9 FP32 operations per second */
+	DRM_PIM_PARAM_HOST_GFLOPS = 15,
+	/** @DRM_PIM_PARAM_HOST_MBPS: modelled bandwidth between HOST and the memory, in 10^6 bytes per second */
+	DRM_PIM_PARAM_HOST_MBPS = 16,
+	/** @DRM_PIM_PARAM_PIM_MBPS: modelled bandwidth inside the memory, all units together, in 10^6 bytes per second */
+	DRM_PIM_PARAM_PIM_MBPS = 17,
+	/** @DRM_PIM_PARAM_WINDOW_MBPS: modelled bandwidth of the host window, in 10^6 bytes per second */
+	DRM_PIM_PARAM_WINDOW_MBPS = 18,
+	/** @DRM_PIM_PARAM_CRF_WORDS: longest PIM program, in 32-bit words */
 	DRM_PIM_PARAM_CRF_WORDS = 19,
+	/** @DRM_PIM_PARAM_SRF_WORDS: scalar registers of a PIM unit, in 32-bit words */
 	DRM_PIM_PARAM_SRF_WORDS = 20,
-	DRM_PIM_PARAM_MAX_JOBS = 21, /* jobs in one submit */
+	/** @DRM_PIM_PARAM_MAX_JOBS: jobs in one submit */
+	DRM_PIM_PARAM_MAX_JOBS = 21,
+	/** @DRM_PIM_PARAM_RING_ENTRIES: jobs that one engine can have in its ring */
 	DRM_PIM_PARAM_RING_ENTRIES = 22,
-	DRM_PIM_PARAM_NOW_NS = 23, /* modelled clock of the card */
-	DRM_PIM_PARAM_NAME0 = 24, /* the card's name, 8 bytes of it per parameter: 24..31 */
-	DRM_PIM_PARAM_EXTENSIONS = 32, /* one bit per addition to this file since driver version 1.0; none so far */
-	DRM_PIM_PARAM_DOMAIN_PCS = 33, /* pseudo-channels per domain: domain d has [d * n, (d + 1) * n) of the card's */
-	DRM_PIM_PARAM_MAX_SYNCS = 34, /* entries of an array of syncobjs */
-	DRM_PIM_PARAM_MAX_BINDINGS = 35, /* of one job */
-	DRM_PIM_PARAM_MAX_WAITS = 36, /* of one job */
-	DRM_PIM_PARAM_MAX_PAYLOAD = 37, /* bytes of one job */
-	DRM_PIM_PARAM_MAX_QUEUES = 38, /* of the card, all clients together */
-	DRM_PIM_PARAM_JOB_TIMEOUT_MS = 39, /* of queues that ask for none */
-	DRM_PIM_PARAM_MAX_JOB_TIMEOUT_MS = 40, /* that a queue may ask for */
-	DRM_PIM_PARAM_TENURE_MS = 41, /* longest wait of a host request before a claim yields */
-	DRM_PIM_PARAM_RESETS = 42, /* of the card since the driver was bound to it */
+	/** @DRM_PIM_PARAM_NOW_NS: the card's modelled clock, in ns; ENODEV once the card is unplugged */
+	DRM_PIM_PARAM_NOW_NS = 23,
+	/** @DRM_PIM_PARAM_NAME0: the card's name, NUL-terminated, 8 bytes of it in each of the parameters 24..31 */
+	DRM_PIM_PARAM_NAME0 = 24,
+	/** @DRM_PIM_PARAM_EXTENSIONS: one bit per addition to this file since driver version 1.0; none so far */
+	DRM_PIM_PARAM_EXTENSIONS = 32,
+	/** @DRM_PIM_PARAM_DOMAIN_PCS: pseudo-channels per domain: domain d has [d * n, (d + 1) * n) of the card's */
+	DRM_PIM_PARAM_DOMAIN_PCS = 33,
+	/** @DRM_PIM_PARAM_MAX_SYNCS: entries of one array of syncobjs */
+	DRM_PIM_PARAM_MAX_SYNCS = 34,
+	/** @DRM_PIM_PARAM_MAX_BINDINGS: bindings of one job */
+	DRM_PIM_PARAM_MAX_BINDINGS = 35,
+	/** @DRM_PIM_PARAM_MAX_WAITS: waits of one job */
+	DRM_PIM_PARAM_MAX_WAITS = 36,
+	/** @DRM_PIM_PARAM_MAX_PAYLOAD: payload of one job, in bytes */
+	DRM_PIM_PARAM_MAX_PAYLOAD = 37,
+	/** @DRM_PIM_PARAM_MAX_QUEUES: queues of the card, all clients together */
+	DRM_PIM_PARAM_MAX_QUEUES = 38,
+	/** @DRM_PIM_PARAM_JOB_TIMEOUT_MS: time-out of queues that ask for none, in ms (module parameter job_timeout_ms) */
+	DRM_PIM_PARAM_JOB_TIMEOUT_MS = 39,
+	/** @DRM_PIM_PARAM_MAX_JOB_TIMEOUT_MS: longest time-out that a queue may ask for, in ms (module parameter max_job_timeout_ms) */
+	DRM_PIM_PARAM_MAX_JOB_TIMEOUT_MS = 40,
+	/** @DRM_PIM_PARAM_TENURE_MS: longest wait of a host request before a claim yields, in ms (module parameter tenure_ms) */
+	DRM_PIM_PARAM_TENURE_MS = 41,
+	/** @DRM_PIM_PARAM_RESETS: resets of the card since the driver was bound to it */
+	DRM_PIM_PARAM_RESETS = 42,
 };
 
 /**
  * struct drm_pim_get_param - DRM_IOCTL_PIM_GET_PARAM
  *
- * Errors: EINVAL unknown parameter or pad not zero.
+ * Errors: EINVAL unknown parameter or pad not zero; ENODEV.
+ *
+ * Example: how many domains has the card::
+ *
+ *	struct drm_pim_get_param p = { .param = DRM_PIM_PARAM_DOMAINS };
+ *	ioctl(fd, DRM_IOCTL_PIM_GET_PARAM, &p);
+ *	... p.value ...
  */
 struct drm_pim_get_param {
 	/** @param: Input: enum drm_pim_param */
@@ -207,7 +258,9 @@ struct drm_pim_gem_mmap {
 	__u64 offset;
 };
 
-/** enum drm_pim_priority - of queues and of claims; more than NORMAL needs CAP_SYS_NICE (EACCES) */
+/**
+ * enum drm_pim_priority - of queues and of claims; more than NORMAL needs CAP_SYS_NICE (EACCES)
+ */
 enum drm_pim_priority {
 	/** @DRM_PIM_PRIORITY_NORMAL: the default */
 	DRM_PIM_PRIORITY_NORMAL = 0,
@@ -285,10 +338,13 @@ struct drm_pim_queue_query {
 	__u64 completed[DRM_PIM_ENGINES];
 };
 
+/* What a job may do with a binding; the card refuses anything else. */
 #define DRM_PIM_ACCESS_READ (1u << 0)
 #define DRM_PIM_ACCESS_WRITE (1u << 1)
 
-/** struct drm_pim_binding - memory a job may name: [offset, offset + bytes) of a buffer */
+/**
+ * struct drm_pim_binding - memory a job may name: [offset, offset + bytes) of a buffer
+ */
 struct drm_pim_binding {
 	/** @handle: buffer */
 	__u32 handle;
@@ -300,7 +356,9 @@ struct drm_pim_binding {
 	__u64 bytes;
 };
 
-/** struct drm_pim_wait - wait for job @seq of @engine of the same queue; it must have been submitted before the waiter */
+/**
+ * struct drm_pim_wait - wait for job @seq of @engine of the same queue; it must have been submitted before the waiter
+ */
 struct drm_pim_wait {
 	/** @engine: enum drm_pim_engine */
 	__u32 engine;
@@ -317,13 +375,16 @@ struct drm_pim_wait {
 /* The policy is the queue's; @policy of the job must be zero. */
 #define DRM_PIM_JOB_QUEUE_POLICY (1u << 2)
 
+/* Limits of this version of the file; DRM_PIM_PARAM_MAX_* has those of the driver. */
 #define DRM_PIM_JOB_MAX_BINDINGS 12
 #define DRM_PIM_JOB_MAX_WAITS 4
 #define DRM_PIM_JOB_MAX_PAYLOAD 512
 #define DRM_PIM_MAX_JOBS 4096
 #define DRM_PIM_MAX_SYNCS 1024
 
-/** struct drm_pim_job - one job; @op, @policy and the payload go to the card, which checks them */
+/**
+ * struct drm_pim_job - one job; @op, @policy and the payload go to the card, which checks them
+ */
 struct drm_pim_job {
 	/** @engine: enum drm_pim_engine */
 	__u32 engine;
@@ -357,7 +418,9 @@ struct drm_pim_job {
 	__u32 policy[6];
 };
 
-/** struct drm_pim_sync - a syncobj to wait for or to signal; @point is zero for a binary one */
+/**
+ * struct drm_pim_sync - a syncobj to wait for or to signal; @point is zero for a binary one
+ */
 struct drm_pim_sync {
 	/** @handle: syncobj */
 	__u32 handle;
@@ -376,6 +439,20 @@ struct drm_pim_sync {
  *
  * A job whose claim ended before it ran ends with EACCES, and its queue takes no more jobs. Writers of a buffer that was exported leave
  * their fence in its reservation object, and wait for those of others.
+ *
+ * Example: a PIM job on one buffer of a domain that this file claims, and the wait for it::
+ *
+ *	struct drm_pim_binding b = { .handle = buffer, .access = DRM_PIM_ACCESS_READ | DRM_PIM_ACCESS_WRITE, .bytes = 65536 };
+ *	struct drm_pim_job job = {
+ *		.engine = DRM_PIM_ENGINE_PIM, .op = PIM_HW_OP_PROGRAM, .nbindings = 1, .bindings = (uintptr_t)&b,
+ *		.payload_bytes = sizeof(program), .payload = (uintptr_t)&program,
+ *	};
+ *	struct drm_pim_sync done = { .handle = syncobj };
+ *	struct drm_pim_submit s = {
+ *		.queue = queue, .njobs = 1, .jobs = (uintptr_t)&job, .nout = 1, .out_syncs = (uintptr_t)&done,
+ *	};
+ *	ioctl(fd, DRM_IOCTL_PIM_SUBMIT, &s);
+ *	... DRM_IOCTL_SYNCOBJ_WAIT for syncobj ...
  *
  * Errors: EINVAL; ENOENT queue, buffer, syncobj; EACCES claim; EOPNOTSUPP an imported buffer; EIO queue failed or card lost; EFAULT;
  * ENOMEM; EINTR.
@@ -403,7 +480,9 @@ struct drm_pim_submit {
 	__u64 seq[DRM_PIM_ENGINES];
 };
 
-/** enum drm_pim_owner - who may touch a domain */
+/**
+ * enum drm_pim_owner - who may touch a domain
+ */
 enum drm_pim_owner {
 	/** @DRM_PIM_OWNER_HOST: CPU mappings and the HOST engine */
 	DRM_PIM_OWNER_HOST = 0,
@@ -413,7 +492,9 @@ enum drm_pim_owner {
 	DRM_PIM_OWNER_AUTO = 2,
 };
 
-/** enum drm_pim_authority_op - what DRM_IOCTL_PIM_AUTHORITY does */
+/**
+ * enum drm_pim_authority_op - what DRM_IOCTL_PIM_AUTHORITY does
+ */
 enum drm_pim_authority_op {
 	/** @DRM_PIM_AUTHORITY_ACQUIRE: claim domains for an owner, or change the owner of domains held */
 	DRM_PIM_AUTHORITY_ACQUIRE = 0,
