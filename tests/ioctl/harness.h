@@ -82,7 +82,17 @@ void job_wait(struct drm_pim_job *job, uint32_t engine, uint64_t seq);
 int submit(int fd, uint32_t queue, const struct drm_pim_job *jobs, uint32_t n, uint32_t in, uint32_t out, uint64_t seq[2]);
 
 /*
- * A HOST job that does not end until gate_open(): it closes a batch that the PIM engine has not closed yet. Its fence is `out`.
+ * A PIM program that takes its time: some microseconds per round, 2^18 rounds at most. Its code is read from the buffer (at least SPIN_BYTES)
+ * when the job begins, so that spin_code() with zero rounds makes a job that waits end at once.
+ */
+#define SPIN_BYTES 4096
+#define SPIN_SECONDS (1u << 18) /* rounds: seconds on any machine, but no card calls it endless */
+void spin_code(volatile uint32_t *code, uint32_t rounds);
+struct drm_pim_job job_spin(struct drm_pim_binding *code, struct pim_hw_program *payload);
+
+/*
+ * A HOST job in its ring that does not end until gate_open(), or some seconds later: it waits for PIM programs, so both rings are taken.
+ * Its fence is `out`.
  */
 void gate_close(int fd, uint32_t queue, uint32_t out);
 void gate_open(int fd, uint32_t queue, uint32_t out);

@@ -77,6 +77,19 @@ static void closed_with_jobs(void)
 	usable();
 }
 
+/* A PIM job of seconds, whose fence is `out`: with job_timeout_ms at TIMEOUT_MS it hangs. */
+static void hang(int fd, uint32_t queue, uint32_t out)
+{
+	struct drm_pim_binding b = { .handle = gem(fd, SPIN_BYTES, DRM_PIM_GEM_WINDOW, 0), .access = DRM_PIM_ACCESS_READ, .bytes = SPIN_BYTES };
+	volatile uint32_t *code = gem_map(fd, b.handle, SPIN_BYTES);
+	struct pim_hw_program payload;
+	struct drm_pim_job job = job_spin(&b, &payload);
+
+	spin_code(code, SPIN_SECONDS);
+	CHECK_OK(munmap((void *)code, SPIN_BYTES)); /* a mapping holds the file */
+	CHECK_OK(submit(fd, queue, &job, 1, 0, out, NULL));
+}
+
 /* A job that never ends costs its queue, not the others: memory and idle queues survive the reset. */
 static void job_timeout(void)
 {
@@ -91,7 +104,7 @@ static void job_timeout(void)
 	CHECK_OK(syncobj_wait(good, done, 0, 5000));
 	module_param("job_timeout_ms", TIMEOUT_MS);
 	t0 = now_ms();
-	gate_close(bad, qb, never);
+	hang(bad, qb, never);
 	CHECK_OK(syncobj_wait(bad, never, 0, 10000));
 	module_param("job_timeout_ms", 10000);
 	CHECK(now_ms() - t0 >= TIMEOUT_MS);
@@ -117,7 +130,7 @@ static void claim_survives(void)
 
 	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 1000));
 	module_param("job_timeout_ms", TIMEOUT_MS);
-	gate_close(fd, q, never);
+	hang(fd, q, never);
 	CHECK_OK(syncobj_wait(fd, never, 0, 10000));
 	module_param("job_timeout_ms", 10000);
 	CHECK_EQ(authority(fd, 0).owner, DRM_PIM_OWNER_PIM);
@@ -131,13 +144,18 @@ static void hang_and_close(void)
 {
 	int fd = dev_open(), other = dev_open();
 	uint32_t q = queue_new(fd);
-	struct drm_pim_binding b = { .handle = gem(fd, 4096, 0, 0), .access = 3, .bytes = 4096 };
-	struct drm_pim_job job = job_on(DRM_PIM_ENGINE_PIM, &b);
+	struct drm_pim_binding b[2] = {
+		{ .handle = gem(fd, SPIN_BYTES, DRM_PIM_GEM_WINDOW, 0), .access = DRM_PIM_ACCESS_READ, .bytes = SPIN_BYTES },
+		{ .handle = gem(fd, 4096, 0, 0), .access = 3, .bytes = 4096 },
+	};
+	volatile uint32_t *code = gem_map(fd, b[0].handle, SPIN_BYTES);
+	struct pim_hw_program payload;
+	struct drm_pim_job job = job_spin(b, &payload);
 
+	spin_code(code, SPIN_SECONDS);
+	CHECK_OK(munmap((void *)code, SPIN_BYTES));
 	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 1000));
-	job.flags = DRM_PIM_JOB_CLOSE;
-	job.batch = 1;
-	job.batch_engines = 3;
+	job.nbindings = 2;
 	CHECK_OK(submit(fd, q, &job, 1, 0, 0, NULL));
 	sleep_ms(50);
 	module_param("job_timeout_ms", TIMEOUT_MS);
