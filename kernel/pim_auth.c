@@ -553,7 +553,7 @@ int pim_auth_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 	if (args->op == DRM_PIM_AUTHORITY_ACQUIRE) {
 		if (args->owner > DRM_PIM_OWNER_AUTO)
 			return -EINVAL;
-		if (!pim_reset_alive(pim))
+		if (!pim_watchdog_alive(pim))
 			return -EIO;
 	}
 	return ops[args->op](pim, file->driver_priv, args);

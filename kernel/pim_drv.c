@@ -15,7 +15,7 @@ struct workqueue_struct *pim_wq;
 
 uint pim_job_timeout_ms = 10000;
 module_param_named(job_timeout_ms, pim_job_timeout_ms, uint, 0644);
-MODULE_PARM_DESC(job_timeout_ms, "time without any job completing after which the card is reset, in ms");
+MODULE_PARM_DESC(job_timeout_ms, "time that a job may take, of queues that ask for none, in ms");
 
 uint pim_reset_timeout_ms = 5000;
 module_param_named(reset_timeout_ms, pim_reset_timeout_ms, uint, 0644);
@@ -69,6 +69,15 @@ static int pim_get_param_ioctl(struct drm_device *drm, void *data, struct drm_fi
 	switch (param) {
 	case DRM_PIM_PARAM_MAX_JOBS:
 		args->value = DRM_PIM_MAX_JOBS;
+		return 0;
+	case DRM_PIM_PARAM_JOB_TIMEOUT_MS:
+		args->value = pim_job_timeout_ms;
+		return 0;
+	case DRM_PIM_PARAM_MAX_JOB_TIMEOUT_MS:
+		args->value = PIM_MAX_JOB_TIMEOUT_MS;
+		return 0;
+	case DRM_PIM_PARAM_RESETS:
+		args->value = pim->resets;
 		return 0;
 	case DRM_PIM_PARAM_NOW_NS:
 		if (!drm_dev_enter(drm, &idx))
@@ -158,7 +167,10 @@ static int pim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		return ret;
 	pim_auth_init(pim);
-	ret = pim_reset_init(pim);
+	ret = pim_dump_init(pim);
+	if (ret)
+		return ret;
+	ret = pim_watchdog_init(pim);
 	if (ret)
 		return ret;
 	xa_init_flags(&pim->queues, XA_FLAGS_ALLOC);
@@ -195,6 +207,29 @@ static void pim_remove(struct pci_dev *pdev)
 	pim_reset_unplug(pim);
 }
 
+static int pim_suspend(struct device *dev)
+{
+	return pim_reset_suspend(dev_get_drvdata(dev));
+}
+
+static int pim_resume(struct device *dev)
+{
+	return pim_reset_resume(dev_get_drvdata(dev));
+}
+
+/* The card's memory lives as long as its power: a sleep keeps that, a hibernation does not. */
+static int pim_hibernate(struct device *dev)
+{
+	dev_err(dev, "the memory of the card would be lost: no hibernation while pim.ko is bound\n");
+	return -EOPNOTSUPP;
+}
+
+static const struct dev_pm_ops pim_pm_ops = {
+	.suspend = pm_sleep_ptr(pim_suspend),
+	.resume = pm_sleep_ptr(pim_resume),
+	.freeze = pm_sleep_ptr(pim_hibernate),
+};
+
 static const struct pci_device_id pim_pci_ids[] = {
 	{ PCI_DEVICE(PIM_PCI_VENDOR, PIM_PCI_DEVICE) },
 	{ }
@@ -206,6 +241,7 @@ static struct pci_driver pim_pci_driver = {
 	.id_table = pim_pci_ids,
 	.probe = pim_probe,
 	.remove = pim_remove,
+	.driver.pm = pm_sleep_ptr(&pim_pm_ops),
 };
 
 static int __init pim_init(void)

@@ -139,6 +139,14 @@ uint32_t queue_new(int fd)
 	return c.queue;
 }
 
+uint32_t queue_with(int fd, uint32_t priority, uint32_t timeout_ms)
+{
+	struct drm_pim_queue_create c = { .priority = priority, .timeout_ms = timeout_ms };
+
+	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_QUEUE_CREATE, &c));
+	return c.queue;
+}
+
 int queue_destroy(int fd, uint32_t queue)
 {
 	struct drm_pim_queue_destroy d = { .queue = queue };
@@ -284,6 +292,19 @@ struct drm_pim_job job_spin(struct drm_pim_binding *code, struct pim_hw_program 
 	return job;
 }
 
+void spin(int fd, uint32_t queue, uint32_t rounds, uint32_t out)
+{
+	struct drm_pim_binding b = { .handle = gem(fd, SPIN_BYTES, DRM_PIM_GEM_WINDOW, 0), .access = DRM_PIM_ACCESS_READ, .bytes = SPIN_BYTES };
+	volatile uint32_t *code = gem_map(fd, b.handle, SPIN_BYTES);
+	struct pim_hw_program payload;
+	struct drm_pim_job job = job_spin(&b, &payload);
+
+	spin_code(code, rounds);
+	CHECK_OK(munmap((void *)code, SPIN_BYTES)); /* a mapping holds the file */
+	CHECK_OK(submit(fd, queue, &job, 1, 0, out, NULL));
+	CHECK_OK(gem_close(fd, b.handle));
+}
+
 #define GATE_JOBS 24 /* one after the other, so that an open gate is soon through */
 #define GATE_ROUNDS 16384
 
@@ -381,6 +402,25 @@ struct drm_pim_domain_query authority(int fd, uint32_t domain)
 
 	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_DOMAIN_QUERY, &q));
 	return q;
+}
+
+void usable(void)
+{
+	int fd = dev_open();
+	uint32_t q = queue_new(fd), done = syncobj_new(fd);
+	struct drm_pim_binding b = { .handle = gem(fd, 65536, 0, 0), .access = 3, .bytes = 65536 };
+	struct pim_hw_copy payload;
+	struct drm_pim_job fill = job_fill(&b, &payload, 0x12345678);
+	volatile uint32_t *p = gem_map(fd, b.handle, 65536);
+
+	CHECK_OK(submit(fd, q, &fill, 1, 0, done, NULL));
+	CHECK_OK(syncobj_wait(fd, done, 0, 10000));
+	CHECK_EQ(syncobj_status(fd, done), 1);
+	CHECK_EQ(p[100], 0x12345678);
+	CHECK_OK(munmap((void *)p, 65536)); /* a mapping holds the file */
+	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 10000));
+	CHECK_OK(release(fd, 1));
+	close(fd);
 }
 
 /* -- processes ------------------------------------------------------------------------------------------------------ */

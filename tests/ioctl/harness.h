@@ -27,7 +27,7 @@ struct test {
 #define TEST_END { NULL, NULL }
 
 extern const struct test param_tests[], gem_tests[], queue_tests[], submit_tests[], sync_tests[], authority_tests[], fault_tests[],
-	life_tests[];
+	life_tests[], recovery_tests[], lies_tests[];
 
 /* The test's process ends with a message. */
 void fail(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));
@@ -58,8 +58,12 @@ int gem_offset(int fd, uint32_t handle, uint64_t *offset);
 void *gem_map(int fd, uint32_t handle, uint64_t size);
 
 uint32_t queue_new(int fd);
+uint32_t queue_with(int fd, uint32_t priority, uint32_t timeout_ms);
 int queue_destroy(int fd, uint32_t queue);
 struct drm_pim_queue_query queue_query(int fd, uint32_t queue);
+
+/* The card does its work for a new client. */
+void usable(void);
 
 uint32_t syncobj_new(int fd);
 int syncobj_wait(int fd, uint32_t handle, uint64_t point, unsigned int ms); /* -ETIME */
@@ -89,6 +93,9 @@ int submit(int fd, uint32_t queue, const struct drm_pim_job *jobs, uint32_t n, u
 #define SPIN_SECONDS (1u << 18) /* rounds: seconds on any machine, but no card calls it endless */
 void spin_code(volatile uint32_t *code, uint32_t rounds);
 struct drm_pim_job job_spin(struct drm_pim_binding *code, struct pim_hw_program *payload);
+
+/* A spinning program of its own buffer; `out` is its fence. */
+void spin(int fd, uint32_t queue, uint32_t rounds, uint32_t out);
 
 /*
  * A HOST job in its ring that does not end until gate_open(), or some seconds later: it waits for PIM programs, so both rings are taken.

@@ -119,7 +119,7 @@ static void arg_kernel(struct args *a, const struct vm_kernel *k, int initrd, bo
 	arg(a, "-initrd");
 	arg(a, "/proc/self/fd/%d", initrd);
 	arg(a, "-append");
-	arg(a, "console=ttyS0 quiet cryptomgr.notests panic=-1 tsc=reliable");
+	arg(a, "console=ttyS0 quiet cryptomgr.notests panic=-1 tsc=reliable iomem=relaxed");
 }
 
 static void arg_machine(struct args *a, const struct vm_options *opt, const int *port, int card)
