@@ -15,7 +15,7 @@ const char *module_path;
 
 static const struct test * const suites[] = {
 	param_tests, gem_tests, queue_tests, submit_tests, sync_tests, authority_tests, fault_tests, life_tests,
-	recovery_tests, lies_tests,
+	recovery_tests, lies_tests, sleep_tests, /* the last one: see run.sh */
 };
 
 /* What no test may make the kernel say. */
