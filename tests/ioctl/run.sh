@@ -11,7 +11,7 @@ if [ $# -lt 2 ]; then
 	echo "usage: run.sh PIM-IOCTL PIM.KO [--filter PART-OF-A-NAME]" >&2
 	exit 2
 fi
-binary=$1 module=$2
+binary=$1 module=$(realpath "$2")
 shift 2
 for f in "$binary" "$module"; do
 	[ -f "$f" ] || { echo "run.sh: $f is not there: make it first" >&2; exit 2; }

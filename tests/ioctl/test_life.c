@@ -198,16 +198,21 @@ static void in_use(void)
 	usable();
 }
 
-static void driver_file(const char *file, const char *text)
+static void write_text(const char *path, const char *text)
 {
-	char path[64];
-	int fd;
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	snprintf(path, sizeof(path), DRIVER "/%s", file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
 	CHECK(fd >= 0);
 	CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	close(fd);
+}
+
+static void driver_file(const char *file, const char *text)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), DRIVER "/%s", file);
+	write_text(path, text);
 }
 
 static void find_function(char name[32])
@@ -325,6 +330,48 @@ static void refuse_header(void)
 	usable();
 }
 
+static void wait_for_fence(void *arg)
+{
+	const uint32_t *w = arg;
+	int ret = syncobj_wait((int)w[0], w[1], 0, 20000);
+
+	CHECK(!ret || ret == -ENODEV);
+}
+
+/* The device goes while a job runs, others wait behind it, a page is mapped, and a process waits in a fault, another one for a fence. */
+static void removal(void)
+{
+	char name[32], path[128];
+	int round;
+
+	for (round = 0; round < 3; round++) {
+		int fd = dev_open(), fault, wait, status, i;
+		uint32_t q = queue_new(fd), out = syncobj_new(fd), done = syncobj_new(fd);
+		volatile uint32_t *p = gem_map(fd, gem(fd, 65536, 0, 0), 65536);
+		struct drm_pim_job jobs[2] = { job_nop(1), job_nop(0) };
+		uint32_t waited[2] = { (uint32_t)fd, done };
+
+		find_function(name);
+		CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 10000));
+		fault = child(touch, &p);
+		spin(fd, q, SPIN_SECONDS, out);
+		for (i = 0; i < 50; i++)
+			CHECK_OK(submit(fd, q, jobs, 2, 0, done, NULL));
+		wait = child(wait_for_fence, waited);
+		CHECK(!child_ended(fault, 50, &status));
+		pci_file(name, "remove", path, sizeof(path));
+		write_text(path, "1");
+		child_ok(fault, 5000);
+		child_ok(wait, 5000);
+		CHECK_EQ(*p, 0);
+		CHECK_EQ(submit(fd, q, jobs, 2, 0, 0, NULL), -ENODEV);
+		if (round) /* with and without a file left over */
+			close(fd);
+		write_text("/sys/bus/pci/rescan", "1");
+		usable();
+	}
+}
+
 const struct test life_tests[] = {
 	{ "a process killed with jobs in flight leaves a usable card", killed_with_jobs },
 	{ "a file closed with jobs in flight leaves a usable card", closed_with_jobs },
@@ -334,6 +381,8 @@ const struct test life_tests[] = {
 	{ "the driver is unbound and bound again", unbind_idle },
 	{ "a card of another ABI, or with a header that cannot be, is refused", refuse_header },
 	{ "an unbind with mappings, waiting faults and jobs in flight ends them all", unbind },
+	/* Through sysfs: QEMU 7.2 itself does not survive a device_del of this device (use after free). */
+	{ "a device removed with jobs, mappings, faults and waits comes back by a rescan, again and again", removal },
 	{ "the module is unloaded and loaded again", reload },
 	{ "files and fences keep the module from being unloaded", in_use },
 	TEST_END

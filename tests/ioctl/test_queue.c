@@ -194,7 +194,7 @@ struct client {
 static struct client flood(uint32_t engine, uint32_t priority, uint32_t n)
 {
 	struct client c = { .fd = dev_open() };
-	struct drm_pim_binding code, data;
+	struct drm_pim_binding b;
 	static struct drm_pim_job jobs[FLOOD];
 	static struct pim_hw_program program;
 	static struct pim_hw_copy fill;
@@ -203,12 +203,16 @@ static struct client flood(uint32_t engine, uint32_t priority, uint32_t n)
 
 	c.queue = queue_with(c.fd, priority, 0);
 	c.out = syncobj_new(c.fd);
-	code = (struct drm_pim_binding){ .handle = gem(c.fd, SPIN_BYTES, DRM_PIM_GEM_WINDOW, 0), .access = 1, .bytes = SPIN_BYTES };
-	data = (struct drm_pim_binding){ .handle = gem(c.fd, FLOOD_BYTES, 0, 0), .access = 3, .bytes = FLOOD_BYTES };
-	p = gem_map(c.fd, code.handle, SPIN_BYTES);
-	spin_code(p, FLOOD_ROUNDS);
+	if (engine == DRM_PIM_ENGINE_PIM) {
+		b = (struct drm_pim_binding){ .handle = gem(c.fd, SPIN_BYTES, DRM_PIM_GEM_WINDOW, 0), .access = 1, .bytes = SPIN_BYTES };
+		p = gem_map(c.fd, b.handle, SPIN_BYTES);
+		spin_code(p, FLOOD_ROUNDS);
+		CHECK_OK(munmap((void *)p, SPIN_BYTES)); /* a mapping holds the file */
+	} else {
+		b = (struct drm_pim_binding){ .handle = gem(c.fd, FLOOD_BYTES, 0, 0), .access = 3, .bytes = FLOOD_BYTES };
+	}
 	for (i = 0; i < n; i++)
-		jobs[i] = engine == DRM_PIM_ENGINE_PIM ? job_spin(&code, &program) : job_fill(&data, &fill, i);
+		jobs[i] = engine == DRM_PIM_ENGINE_PIM ? job_spin(&b, &program) : job_fill(&b, &fill, i);
 	CHECK_OK(submit(c.fd, c.queue, jobs, n, 0, c.out, NULL));
 	return c;
 }
