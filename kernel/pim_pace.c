@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Fairness. A ring is in order, so who is in it first is served first, and the scheduler in front of it goes round or by age, as the kernel
- * has it. A client with a long backlog would fill the ring. So a queue may have only so many jobs in a ring, its window: half the ring,
- * divided by the queues that have something to do there. Then a ring is never full, a job never waits for a place, and finds at most a
- * window of every other queue before it. While a queue of higher rank has something to do, the window is one job.
+ * has it. A client with a long backlog would fill the ring. So a queue may have only so many jobs in a ring, its window: an eighth of the
+ * ring, divided by the queues that have something to do there. Then a ring is never full, a job never waits for a place, and finds at most
+ * a window of every other queue before it. While a queue of higher rank has something to do, the window is one job.
  *
  * A queue that has filled its window waits for one of its own jobs, which interrupts when it is done: every half window does.
  */
 #include "pim_drv.h"
 
+#define PIM_PACE_SHARE 8 /* of the ring's entries, all windows together have one part in so many */
 #define PIM_PACE_LEAST 2 /* jobs: one that runs, one that follows */
-#define PIM_PACE_MOST(entries) ((entries) / 8)
 
 static u32 pim_pace_window(struct pim_ring *ring, enum pim_rank rank)
 {
@@ -26,7 +26,7 @@ static u32 pim_pace_window(struct pim_ring *ring, enum pim_rank rank)
 	}
 	if (higher)
 		return 1;
-	return clamp_t(u32, entries / (2 * max(all, 1)), PIM_PACE_LEAST, PIM_PACE_MOST(entries));
+	return max_t(u32, entries / PIM_PACE_SHARE / max(all, 1), PIM_PACE_LEAST);
 }
 
 /* The job is on its way to the ring. */

@@ -21,22 +21,30 @@ struct card {
 	struct pim_hw_slot *slot;
 };
 
-static struct card card_map(void)
+/* A file of the PCI function, for reading and writing. */
+static int function_file(const char *name)
 {
-	struct card c = { 0 };
 	char path[300] = "";
 	struct dirent *e;
-	uint64_t bytes;
 	DIR *dir = opendir(DRIVER);
 	int fd;
 
 	CHECK(dir);
 	while ((e = readdir(dir)))
 		if (strchr(e->d_name, ':'))
-			snprintf(path, sizeof(path), DRIVER "/%s/resource2", e->d_name);
+			snprintf(path, sizeof(path), DRIVER "/%s/%s", e->d_name, name);
 	closedir(dir);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	CHECK(fd >= 0);
+	return fd;
+}
+
+static struct card card_map(void)
+{
+	struct card c = { 0 };
+	int fd = function_file("resource2");
+	uint64_t bytes;
+
 	c.bar = mmap(NULL, PIM_HW_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (c.bar == MAP_FAILED)
 		skip("the kernel shows no BAR that a driver uses: boot with iomem=relaxed");
@@ -319,6 +327,69 @@ static void reset_gives_again(void)
 	usable();
 }
 
+/* The job's descriptor is changed in the ring so that it has no slot: the card does not see that it was told to end it. */
+static void disobedience(void)
+{
+	struct card c = card_map();
+	int slow = dev_open(), bad = dev_open(), good = dev_open(), i;
+	uint32_t qs = queue_new(slow), qb = queue_with(bad, 0, 200), qg = queue_new(good);
+	uint32_t end = syncobj_new(slow), hung = syncobj_new(bad), done = syncobj_new(good);
+	struct drm_pim_job jobs[2] = { job_nop(DRM_PIM_ENGINE_PIM), job_nop(DRM_PIM_ENGINE_HOST) };
+	uint64_t before = running(&c), resets = param(good, DRM_PIM_PARAM_RESETS);
+	struct pim_hw_desc *d;
+
+	spin(slow, qs, SPIN_SECONDS / 8, end);
+	for (i = 0; i < 1000 && running(&c) == before; i++)
+		sleep_ms(1);
+	spin(bad, qb, 2 * SPIN_SECONDS - 100, hung);
+	job_wait(&jobs[1], DRM_PIM_ENGINE_PIM, 1);
+	CHECK_OK(submit(good, qg, jobs, 2, 0, done, NULL));
+	sleep_ms(20);
+	d = (struct pim_hw_desc *)(c.bar + c.hw->ring_off[PIM_HW_PIM]) + running(&c) % c.hw->ring_entries;
+	CHECK_EQ(d->op, PIM_HW_OP_PROGRAM);
+	POKE(d->signal.value, 0);
+	CHECK_OK(syncobj_wait(good, done, 0, 20000));
+	CHECK_EQ(syncobj_status(good, done), 1);
+	CHECK_EQ(syncobj_status(slow, end), 1);
+	CHECK_EQ(syncobj_status(bad, hung), -EIO);
+	CHECK_EQ(queue_query(bad, qb).flags, DRM_PIM_QUEUE_GUILTY);
+	CHECK_EQ(queue_query(good, qg).flags, 0);
+	CHECK_EQ(param(good, DRM_PIM_PARAM_RESETS), resets + 1);
+	usable();
+}
+
+#define PCI_CAPS 0x34
+#define PCI_CAP_MSIX 0x11
+#define PCI_MSIX_MASK 0x40 /* in the high byte of its control word */
+
+/* All vectors of the function are masked: completions are found by looking. */
+static void lost_interrupts(void)
+{
+	struct drm_pim_job jobs[64];
+	int fd = dev_open(), config = function_file("config"), i;
+	uint32_t q = queue_new(fd), done = syncobj_new(fd);
+	uint8_t at, cap[2], control;
+
+	CHECK_EQ(pread(config, &at, 1, PCI_CAPS), 1);
+	while (at && pread(config, cap, 2, at) == 2 && cap[0] != PCI_CAP_MSIX)
+		at = cap[1];
+	CHECK(at);
+	CHECK_EQ(pread(config, &control, 1, at + 3), 1);
+	control |= PCI_MSIX_MASK;
+	CHECK_EQ(pwrite(config, &control, 1, at + 3), 1);
+	for (i = 0; i < 64; i++)
+		jobs[i] = job_nop((uint32_t)i % 2);
+	for (i = 0; i < 3; i++) {
+		CHECK_OK(submit(fd, q, jobs, 64, 0, done, NULL));
+		CHECK_OK(syncobj_wait(fd, done, 0, 5000));
+		CHECK_EQ(syncobj_status(fd, done), 1);
+	}
+	control &= (uint8_t)~PCI_MSIX_MASK;
+	CHECK_EQ(pwrite(config, &control, 1, at + 3), 1);
+	close(config);
+	usable();
+}
+
 /* The driver read the header once. */
 static void header_changes(void)
 {
@@ -340,6 +411,8 @@ const struct test lies_tests[] = {
 	{ "a card that lies about its state is reset, and harms nobody", about_itself },
 	{ "slots, descriptors and owners that are overwritten cost jobs, and harm nobody", about_others },
 	{ "after a reset, jobs that had not begun run, and the lost one's queue is innocent", reset_gives_again },
+	{ "a card that does not end a job it was told to end is reset, for that job's queue alone", disobedience },
+	{ "lost interrupts cost time, but no job", lost_interrupts },
 	{ "a header that changes after the probe changes nothing", header_changes },
 	TEST_END
 };

@@ -182,15 +182,15 @@ static void queue_policy(void)
 /* -- fairness: measured in jobs, not in time ------------------------------------------------------------------------ */
 
 #define FLOOD 1000
-#define FLOOD_ROUNDS 40 /* about half a millisecond */
-#define FLOOD_BYTES (2u << 20) /* the same */
+#define FLOOD_ROUNDS 80 /* about a millisecond: the card is what they wait for */
+#define FLOOD_BYTES (6u << 20) /* the same */
 
 struct client {
 	int fd;
 	uint32_t queue, out;
 };
 
-/* A client with n jobs of half a millisecond, all queued at once. */
+/* A client with n jobs of a millisecond, all queued at once. */
 static struct client flood(uint32_t engine, uint32_t priority, uint32_t n)
 {
 	struct client c = { .fd = dev_open() };
@@ -270,20 +270,23 @@ static void many_flooders(void)
 
 static void equal_shares(void)
 {
-	enum { N = 4, JOBS = 500 };
+	enum { N = 4, JOBS = 800 };
 	struct client c[N];
-	uint64_t done[N], sum, least, most;
+	uint64_t begin[N], done[N], sum, least, most;
 	uint32_t e;
 	int i;
 
 	for (e = 0; e < DRM_PIM_ENGINES; e++) {
 		for (i = 0; i < N; i++)
-			c[i] = flood(e, DRM_PIM_PRIORITY_NORMAL, JOBS);
+			c[i] = flood(e, DRM_PIM_PRIORITY_NORMAL, FLOOD);
+		/* From when all of them are there. */
+		for (i = 0; i < N; i++)
+			begin[i] = done_of(&c[i], e);
 		do {
 			sleep_ms(1);
 			for (sum = 0, i = 0; i < N; i++)
-				sum += done[i] = done_of(&c[i], e);
-		} while (sum < 2 * JOBS);
+				sum += done[i] = done_of(&c[i], e) - begin[i];
+		} while (sum < JOBS);
 		least = most = done[0];
 		for (i = 1; i < N; i++) {
 			least = done[i] < least ? done[i] : least;
