@@ -15,7 +15,10 @@ static u32 pim_ring_entry(const struct pim_ring *ring, u64 seqno)
 	return (seqno - 1) & (ring->pim->hw.ring_entries - 1);
 }
 
-/* Under lock: give the card the jobs up to the tail, from the seqno on. The reset_sem is held, so nobody resets it. */
+/*
+ * Under lock: give the card the jobs up to the tail, from the seqno on; the doorbell is left to the caller. The reset_sem is held, so nobody
+ * resets it.
+ */
 static void pim_ring_give(struct pim_ring *ring, u64 seqno)
 {
 	struct pim_device *pim = ring->pim;
@@ -35,13 +38,13 @@ static void pim_ring_give(struct pim_ring *ring, u64 seqno)
 	mb(); /* the descriptors before the tail, for an outside process as well */
 	writeq(ring->tail, pim->regs + PIM_HW_CONTROL_OFF + offsetof(struct pim_hw_control, tail) + e * sizeof(u64));
 	mb(); /* the tail before the doorbell */
-	pim_device_doorbell(pim, e);
 }
 
 /* The scheduler's limit keeps the ring from overflowing: a place is free once its fence has signalled. */
 void pim_ring_write(struct pim_ring *ring, struct pim_job *job)
 {
 	struct pim_device *pim = ring->pim;
+	bool give;
 	u32 entry;
 
 	spin_lock(&ring->lock);
@@ -51,9 +54,12 @@ void pim_ring_write(struct pim_ring *ring, struct pim_job *job)
 	entry = pim_ring_entry(ring, ring->tail);
 	WARN_ON_ONCE(ring->jobs[entry]);
 	ring->jobs[entry] = job;
-	if (!ring->paused)
+	give = !ring->paused;
+	if (give)
 		pim_ring_give(ring, ring->tail);
 	spin_unlock(&ring->lock);
+	if (give)
+		pim_device_doorbell(pim, ring->engine);
 	queue_delayed_work(pim_wq, &pim->watchdog, msecs_to_jiffies(PIM_WATCHDOG_MS));
 }
 
@@ -205,6 +211,8 @@ void pim_ring_thaw(struct pim_ring *ring)
 	if (tail)
 		pim_ring_give(ring, 1);
 	spin_unlock(&ring->lock);
+	if (tail)
+		pim_device_doorbell(ring->pim, ring->engine);
 }
 
 static void pim_ring_fini(struct drm_device *drm, void *ring)
