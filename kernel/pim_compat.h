@@ -91,7 +91,14 @@ static inline struct dma_fence_array *pim_fence_array(int n, struct dma_fence **
 #define PIM_SCHED_DEPENDENCY dependency
 #endif
 
-/* No time-out of the scheduler's own: pim_reset.c watches the card as a whole. */
+/* Kernels have turned the order of priorities around, and given the lowest another name. */
+#ifdef PIM_HAVE_SCHED_PRIORITY_LOW
+#define PIM_SCHED_LOW DRM_SCHED_PRIORITY_LOW
+#else
+#define PIM_SCHED_LOW DRM_SCHED_PRIORITY_MIN
+#endif
+
+/* No time-out of the scheduler's own: pim_watchdog.c watches the card as a whole. */
 static inline int pim_sched_init(struct drm_gpu_scheduler *sched, const struct drm_sched_backend_ops *ops, u32 limit, const char *name,
 				 struct device *dev)
 {
