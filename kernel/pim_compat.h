@@ -38,6 +38,12 @@
 #define dma_buf_vunmap_unlocked dma_buf_vunmap
 #endif
 
+#ifdef PIM_HAVE_EVENTFD_SIGNAL_N
+#define pim_eventfd_signal(ctx) eventfd_signal(ctx, 1)
+#else
+#define pim_eventfd_signal(ctx) eventfd_signal(ctx)
+#endif
+
 #ifndef PIM_HAVE_VM_FLAGS_SET
 static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 {

@@ -21,6 +21,14 @@ uint pim_reset_timeout_ms = 5000;
 module_param_named(reset_timeout_ms, pim_reset_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(reset_timeout_ms, "time within which the card must answer a reset, in ms");
 
+uint pim_tenure_ms = 1000;
+module_param_named(tenure_ms, pim_tenure_ms, uint, 0644);
+MODULE_PARM_DESC(tenure_ms, "longest wait of a host request before a claim yields, and time that its jobs then have to end, in ms");
+
+uint pim_slice_ms = 10;
+module_param_named(slice_ms, pim_slice_ms, uint, 0644);
+MODULE_PARM_DESC(slice_ms, "time for which a claim that yields lends a domain to HOST, in ms");
+
 #define PIM_PARAM_FIELD(name, field) \
 	[DRM_PIM_PARAM_##name] = { offsetof(struct pim_hw_header, field), sizeof_field(struct pim_hw_header, field) }
 #define PIM_PARAM_NAME(i) [DRM_PIM_PARAM_NAME0 + (i)] = { offsetof(struct pim_hw_header, name) + 8 * (i), 8 }
@@ -93,9 +101,10 @@ static const struct drm_ioctl_desc pim_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(PIM_QUEUE_CREATE, pim_queue_create_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_QUEUE_DESTROY, pim_queue_destroy_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_SUBMIT, pim_submit_ioctl, DRM_RENDER_ALLOW),
-	DRM_IOCTL_DEF_DRV(PIM_AUTHORITY, pim_auth_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_AUTHORITY, pim_authority_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_QUEUE_QUERY, pim_queue_query_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_DOMAIN_QUERY, pim_domain_query_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_WATCH, pim_watch_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_GEM_INFO, pim_gem_info_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_GEM_COPY, pim_gem_copy_ioctl, DRM_RENDER_ALLOW),
 };
@@ -121,7 +130,8 @@ static void pim_postclose(struct drm_device *drm, struct drm_file *file)
 
 	/* Queues first: what they have in the rings runs on and keeps the claim's hand-over waiting, nothing new comes. */
 	pim_queue_close_all(pf);
-	pim_auth_close(pf->pim, pf->id);
+	pim_claim_close(pf->pim, pf->id);
+	pim_watch_close(pf->pim, pf);
 	xa_destroy(&pf->queues);
 	mutex_destroy(&pf->lock);
 	kfree(pf);
@@ -161,7 +171,9 @@ static int pim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pim_device_init(pim);
 	if (ret)
 		return ret;
-	pim_auth_init(pim);
+	ret = pim_auth_init(pim);
+	if (ret)
+		return ret;
 	ret = pim_reset_init(pim);
 	if (ret)
 		return ret;

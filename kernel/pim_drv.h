@@ -10,7 +10,7 @@
  *	pim_auth.bo_lock	list of buffers of a domain; held while their mappings are zapped
  *	pim_auth.fault_sem	pim_domain.cpu against page faults
  *	pim_ring.lock		one ring's positions
- *	pim_auth.lock		claims, owners, counts
+ *	pim_auth.lock		claims, owners, counts; innermost, but for the lock of an eventfd
  */
 #ifndef PIM_DRV_H
 #define PIM_DRV_H
@@ -39,43 +39,9 @@
 #include <drm/pim_drm.h>
 #include <pim/hw.h>
 
+#include "pim_auth.h"
+
 struct pim_job;
-
-/*
- * struct pim_domain - memory whose authority moves together
- * @owner: who has it on the card
- * @next: who gets it; differs from @owner during a hand-over, and a job must be allowed under both
- * @busy: a hand-over is under way
- * @cpu: the CPU may map it; written under pim_auth.lock and fault_sem
- * @holder: id of the file that claims it, zero for none
- * @guests: jobs admitted while nobody claimed the domain, not yet freed
- * @users: accesses of the kernel's own under way, for which the CPU must keep it
- * @inflight: jobs in a ring, per engine
- * @resv: of all buffers in it
- */
-struct pim_domain {
-	u32 owner;
-	u32 next;
-	bool busy;
-	bool cpu;
-	u64 holder;
-	struct pid *pid;
-	u64 handovers;
-	u32 guests;
-	u32 users;
-	u32 inflight[PIM_HW_ENGINES];
-	struct list_head bos;
-	struct dma_resv resv;
-};
-
-struct pim_auth {
-	spinlock_t lock;
-	struct rw_semaphore fault_sem;
-	struct mutex bo_lock;
-	wait_queue_head_t wait;
-	struct list_head waiters;
-	struct pim_domain domain[PIM_HW_MAX_DOMAINS];
-};
 
 /*
  * struct pim_ring - one engine's ring
@@ -132,7 +98,6 @@ struct pim_device {
 	u64 free[PIM_HW_MAX_DOMAINS]; /* bytes, per domain */
 
 	struct dma_resv window_resv;
-	u64 resvs; /* bit per domain, and one for the window */
 
 	struct pim_auth auth;
 	atomic64_t file_ids;
@@ -143,6 +108,7 @@ struct pim_file {
 	u64 id;
 	struct mutex lock; /* queues against destruction */
 	struct xarray queues;
+	struct pim_watch *watch;
 };
 
 /*
@@ -191,10 +157,12 @@ struct pim_bo {
  * struct pim_resv_set - the reservation objects of a submit, bit per domain and PIM_HW_MAX_DOMAINS for the window
  * @read: engines that read or write there
  * @exported: where a buffer that was exported is used
+ * @guest: domains that a job uses without a claim
  */
 struct pim_resv_set {
 	u64 used;
 	u64 exported;
+	u64 guest;
 	u64 read[PIM_HW_ENGINES];
 	u64 write[PIM_HW_ENGINES];
 	struct ww_acquire_ctx ticket;
@@ -204,7 +172,9 @@ struct pim_resv_set {
  * struct pim_job - one job, from submit to completion
  * @after: this job must be written to its ring after that one was: keeps two in-order rings free of deadlock
  * @domains: domains of its buffers
- * @guest: of these, the ones nobody claimed at submission
+ * @guest: of these, the ones it was let into without a claim
+ * @admitted: it counts in its domains
+ * @era: pim_auth.era at that time
  */
 struct pim_job {
 	struct drm_sched_job base;
@@ -215,10 +185,25 @@ struct pim_job {
 	u32 engine;
 	u32 domains;
 	u32 guest;
+	bool admitted;
+	u64 era;
 	u32 nbos;
 	u64 seq;
 	struct drm_gem_object *bo[PIM_HW_MAX_BINDINGS];
 	struct pim_hw_desc desc;
+};
+
+/* struct pim_fence_list - fences on the way to become one */
+struct pim_fence_list {
+	struct dma_fence **fence;
+	u32 n;
+	u32 room;
+};
+
+/* struct pim_sync_out - syncobjs that will get a fence */
+struct pim_sync_out {
+	struct pim_out *out;
+	u32 n;
 };
 
 static inline struct pim_device *to_pim(struct drm_device *drm)
@@ -242,6 +227,8 @@ static inline struct pim_job *to_pim_job(struct drm_sched_job *base)
 }
 
 extern struct workqueue_struct *pim_wq;
+extern uint pim_tenure_ms;
+extern uint pim_slice_ms;
 extern uint pim_job_timeout_ms;
 extern uint pim_reset_timeout_ms;
 
@@ -279,17 +266,23 @@ void pim_resv_publish(struct pim_device *pim, struct pim_resv_set *set, u32 engi
 void pim_resv_prune(struct pim_device *pim);
 
 /* pim_auth.c */
-void pim_auth_init(struct pim_device *pim);
+int pim_auth_init(struct pim_device *pim);
 int pim_auth_admit(struct pim_device *pim, u64 file, struct pim_job **jobs, u32 n);
+int pim_auth_await(struct pim_device *pim, struct pim_job **jobs, u32 n);
 int pim_auth_start(struct pim_job *job);
 void pim_auth_end(struct pim_job *job);
 void pim_auth_leave(struct pim_job *job);
-void pim_auth_restore(struct pim_device *pim);
-void pim_auth_close(struct pim_device *pim, u64 file);
+long pim_auth_wait_cpu(struct pim_device *pim, u32 d, bool interruptible, long left);
 int pim_auth_host_begin(struct pim_device *pim, u32 domain, u64 timeout_ns);
 void pim_auth_host_end(struct pim_device *pim, u32 domain);
+
+/* pim_claim.c */
+int pim_authority_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int pim_domain_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
-int pim_auth_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+void pim_claim_close(struct pim_device *pim, u64 file);
+
+/* pim_watch.c */
+int pim_watch_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* pim_queue.c */
 struct pim_queue *pim_queue_get(struct pim_file *pf, u32 id);
@@ -301,17 +294,26 @@ int pim_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file *
 int pim_queue_destroy_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int pim_queue_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
+/* pim_sync.c */
+int pim_sync_in(struct drm_file *file, u64 array, u32 n, int (*add)(void *arg, struct dma_fence *fence), void *arg);
+int pim_sync_out(struct pim_sync_out *s, struct drm_file *file, u64 array, u32 n);
+void pim_sync_signal(struct pim_sync_out *s, struct dma_fence *fence);
+void pim_sync_put(struct pim_sync_out *s);
+int pim_fence_list_add(void *list, struct dma_fence *fence);
+void pim_fence_list_put(struct pim_fence_list *l);
+struct dma_fence *pim_fence_list_merge(struct pim_fence_list *l);
+
 /* pim_submit.c */
 int pim_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* pim_job.c */
+bool pim_fence_of_job(const struct dma_fence *fence, const struct pim_device *pim);
 int pim_job_module_init(void);
 void pim_job_module_exit(void);
 int pim_job_init(struct pim_device *pim);
 struct pim_job *pim_job_alloc(struct pim_queue *queue, u32 engine);
 void pim_job_number(struct pim_job *job, u64 seq);
 void pim_job_destroy(struct pim_job *job);
-bool pim_job_is_fence_of(struct dma_fence *fence, const struct pim_device *pim);
 void pim_job_finish(struct pim_job *job, const struct pim_hw_done *done);
 
 /* pim_ring.c */

@@ -75,11 +75,6 @@ static vm_fault_t pim_gem_insert(struct vm_fault *vmf, struct pim_bo *bo)
 	return VM_FAULT_NOPAGE;
 }
 
-static bool pim_gem_cpu_may(struct pim_device *pim, struct pim_bo *bo)
-{
-	return READ_ONCE(pim->auth.domain[bo->domain].cpu) || drm_dev_is_unplugged(&pim->drm);
-}
-
 /*
  * PIM has the memory. The first try gives up the mmap lock and waits; a second try must not wait again, it goes back to user space,
  * which faults once more: so signals are seen in between.
@@ -98,10 +93,7 @@ static vm_fault_t pim_gem_fault_wait(struct vm_fault *vmf, struct pim_bo *bo)
 	drm_gem_object_get(&bo->base);
 	mmap_read_unlock(vmf->vma->vm_mm);
 	/* A fault of the kernel's own would be retried for ever with a signal pending: only a fatal one ends it. */
-	if ((vmf->flags & FAULT_FLAG_USER) && (vmf->flags & FAULT_FLAG_INTERRUPTIBLE))
-		wait_event_interruptible(pim->auth.wait, pim_gem_cpu_may(pim, bo));
-	else
-		wait_event_killable(pim->auth.wait, pim_gem_cpu_may(pim, bo));
+	pim_auth_wait_cpu(pim, bo->domain, (vmf->flags & FAULT_FLAG_USER) && (vmf->flags & FAULT_FLAG_INTERRUPTIBLE), MAX_SCHEDULE_TIMEOUT);
 	drm_gem_object_put(&bo->base);
 	drm_dev_put(&pim->drm);
 	return VM_FAULT_RETRY;

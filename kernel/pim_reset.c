@@ -55,7 +55,7 @@ static void pim_reset_start(struct pim_device *pim)
 {
 	u32 e;
 
-	pim_auth_restore(pim);
+	pim_change_restore(pim);
 	pim_queue_restore(pim);
 	for (e = 0; e < PIM_HW_ENGINES; e++)
 		pim_ring_thaw(&pim->ring[e]);

@@ -83,6 +83,15 @@ void pim_resv_unlock(struct pim_device *pim, struct pim_resv_set *set)
 	ww_acquire_fini(&set->ticket);
 }
 
+/*
+ * Are importers shut out of it? Then the hand-over has waited for those that were there before, and those that came after wait for its end:
+ * a job of the claim that waited for them would wait for itself.
+ */
+static bool pim_resv_shut_out(struct pim_device *pim, u32 i)
+{
+	return i < PIM_HW_MAX_DOMAINS && READ_ONCE(pim->auth.domain[i].tenure);
+}
+
 /* Room for the fences that pim_resv_publish() leaves, and what the first job has to wait for. With the locks. */
 int pim_resv_prepare(struct pim_device *pim, struct pim_resv_set *set, struct drm_sched_job *first)
 {
@@ -98,8 +107,10 @@ int pim_resv_prepare(struct pim_device *pim, struct pim_resv_set *set, struct dr
 			return ret;
 	}
 	for_each_resv(i, set->exported) {
+		if (pim_resv_shut_out(pim, i) && !(set->guest & BIT_ULL(i)))
+			continue;
 		dma_resv_for_each_fence(&cursor, pim_resv(pim, i), dma_resv_usage_rw(written & BIT_ULL(i)), fence) {
-			if (pim_job_is_fence_of(fence, pim))
+			if (!pim_fence_foreign(pim, fence))
 				continue;
 			ret = drm_sched_job_add_dependency(first, dma_fence_get(fence));
 			if (ret)
@@ -125,9 +136,10 @@ void pim_resv_publish(struct pim_device *pim, struct pim_resv_set *set, u32 engi
  */
 void pim_resv_prune(struct pim_device *pim)
 {
+	u64 all = GENMASK_ULL(pim->hw.domains - 1, 0) | BIT_ULL(PIM_HW_MAX_DOMAINS);
 	u32 i;
 
-	for_each_resv(i, pim->resvs) {
+	for_each_resv(i, all) {
 		struct dma_resv *resv = pim_resv(pim, i);
 
 		dma_resv_lock(resv, NULL);
@@ -139,20 +151,12 @@ void pim_resv_prune(struct pim_device *pim)
 
 static void pim_resv_fini(struct drm_device *drm, void *unused)
 {
-	struct pim_device *pim = to_pim(drm);
-	u32 i;
-
-	for_each_resv(i, pim->resvs)
-		dma_resv_fini(pim_resv(pim, i));
+	dma_resv_fini(&to_pim(drm)->window_resv);
 }
 
-/* Before the buffers, so that they are gone first. */
+/* Before the buffers, so that they are gone first. The domains' are pim_auth_init()'s. */
 int pim_resv_init(struct pim_device *pim)
 {
-	u32 i;
-
-	pim->resvs = GENMASK_ULL(pim->hw.domains - 1, 0) | BIT_ULL(PIM_HW_MAX_DOMAINS);
-	for_each_resv(i, pim->resvs)
-		dma_resv_init(pim_resv(pim, i));
+	dma_resv_init(&pim->window_resv);
 	return drmm_add_action_or_reset(&pim->drm, pim_resv_fini, NULL);
 }

@@ -3,14 +3,10 @@
  * The submit ioctl: all jobs of the array, or none. First everything that can fail, without a lock that a page fault may need; then, under
  * the queue's lock, numbers and waits; then nothing can fail any more and the jobs go to the scheduler.
  */
-#include <linux/dma-fence-array.h>
-#include <linux/dma-fence-chain.h>
 #include <linux/nospec.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-
-#include <drm/drm_syncobj.h>
 
 #include "pim_drv.h"
 #include "pim_trace.h"
@@ -18,12 +14,6 @@
 #define PIM_JOB_FLAGS (DRM_PIM_JOB_TIMED | DRM_PIM_JOB_CLOSE)
 #define PIM_ENGINE_BITS (BIT(PIM_HW_ENGINES) - 1)
 #define PIM_POLICY_PAD 3 /* index in drm_pim_job.policy */
-
-struct pim_out {
-	struct drm_syncobj *obj;
-	struct dma_fence_chain *chain;
-	u64 point;
-};
 
 /*
  * struct pim_submit - one call
@@ -36,8 +26,7 @@ struct pim_submit {
 	struct drm_pim_job *in;
 	struct pim_job **jobs;
 	u32 njobs;
-	struct pim_out *out;
-	u32 nout;
+	struct pim_sync_out out;
 	struct dma_fence *fence; /* of all jobs */
 	struct pim_resv_set resv;
 };
@@ -165,94 +154,31 @@ static int pim_submit_waits(const struct pim_queue *queue, const struct drm_pim_
 	return 0;
 }
 
-static int pim_submit_in_syncs(struct pim_submit *s)
+/* The first job's: the order of submission keeps the others behind it. */
+static int pim_submit_dependency(void *s, struct dma_fence *fence)
 {
-	struct drm_pim_submit *args = s->args;
-	struct drm_pim_sync *syncs;
-	struct dma_fence *fence;
-	int ret = 0;
-	u32 i;
-
-	if (!args->nin)
-		return 0;
-	syncs = vmemdup_user(u64_to_user_ptr(args->in_syncs), array_size(args->nin, sizeof(*syncs)));
-	if (IS_ERR(syncs))
-		return PTR_ERR(syncs);
-	for (i = 0; !ret && i < args->nin; i++) {
-		if (syncs[i].pad)
-			ret = -EINVAL;
-		if (!ret)
-			ret = drm_syncobj_find_fence(s->file, syncs[i].handle, syncs[i].point, 0, &fence);
-		/* The first job's: the order of submission keeps the others behind it. Takes the reference. */
-		if (!ret)
-			ret = drm_sched_job_add_dependency(&s->jobs[0]->base, fence);
-	}
-	kvfree(syncs);
-	return ret;
-}
-
-static int pim_submit_out_syncs(struct pim_submit *s)
-{
-	struct drm_pim_submit *args = s->args;
-	struct drm_pim_sync *syncs;
-	struct pim_out *out;
-	int ret = 0;
-	u32 i;
-
-	if (!args->nout)
-		return 0;
-	s->out = kvcalloc(args->nout, sizeof(*s->out), GFP_KERNEL);
-	if (!s->out)
-		return -ENOMEM;
-	syncs = vmemdup_user(u64_to_user_ptr(args->out_syncs), array_size(args->nout, sizeof(*syncs)));
-	if (IS_ERR(syncs))
-		return PTR_ERR(syncs);
-	for (i = 0; !ret && i < args->nout; i++) {
-		out = &s->out[s->nout++];
-		if (syncs[i].pad) {
-			ret = -EINVAL;
-			break;
-		}
-		out->point = syncs[i].point;
-		out->obj = drm_syncobj_find(s->file, syncs[i].handle);
-		if (!out->obj)
-			ret = -ENOENT;
-		if (!ret && out->point) {
-			out->chain = dma_fence_chain_alloc();
-			if (!out->chain)
-				ret = -ENOMEM;
-		}
-	}
-	kvfree(syncs);
-	return ret;
+	return drm_sched_job_add_dependency(&((struct pim_submit *)s)->jobs[0]->base, fence);
 }
 
 /* One fence for the last job of each engine; the fences of an engine signal in order. */
 static int pim_submit_fence(struct pim_submit *s, struct pim_job * const *last)
 {
-	struct dma_fence_array *array;
-	struct dma_fence **fences;
-	u32 e, n = 0;
+	struct pim_fence_list fences = {};
+	struct dma_fence *merged;
+	int ret = 0;
+	u32 e;
 
-	for (e = 0; e < PIM_HW_ENGINES; e++)
-		n += !!last[e];
-	if (n < PIM_HW_ENGINES) {
-		s->fence = dma_fence_get(last[last[0] ? 0 : 1]->fence);
-		return 0;
+	for (e = 0; !ret && e < PIM_HW_ENGINES; e++)
+		if (last[e])
+			ret = pim_fence_list_add(&fences, dma_fence_get(last[e]->fence));
+	if (ret) {
+		pim_fence_list_put(&fences);
+		return ret;
 	}
-	fences = kmalloc_array(PIM_HW_ENGINES, sizeof(*fences), GFP_KERNEL);
-	if (!fences)
-		return -ENOMEM;
-	for (e = 0; e < PIM_HW_ENGINES; e++)
-		fences[e] = dma_fence_get(last[e]->fence);
-	array = dma_fence_array_create(PIM_HW_ENGINES, fences, dma_fence_context_alloc(1), 1, false);
-	if (!array) {
-		for (e = 0; e < PIM_HW_ENGINES; e++)
-			dma_fence_put(fences[e]);
-		kfree(fences);
-		return -ENOMEM;
-	}
-	s->fence = &array->base;
+	merged = pim_fence_list_merge(&fences);
+	if (IS_ERR(merged))
+		return PTR_ERR(merged);
+	s->fence = merged;
 	return 0;
 }
 
@@ -270,6 +196,10 @@ static int pim_submit_push(struct pim_submit *s)
 		return -ENOENT;
 	if (READ_ONCE(queue->stop))
 		return -EIO;
+	/* First: -EAGAIN must leave nothing behind. */
+	ret = pim_auth_admit(queue->pim, queue->file, s->jobs, s->njobs);
+	if (ret)
+		return ret;
 	memcpy(submitted, queue->submitted, sizeof(submitted));
 	for (i = 0; i < s->njobs; i++) {
 		job = s->jobs[i];
@@ -288,12 +218,12 @@ static int pim_submit_push(struct pim_submit *s)
 	ret = pim_submit_fence(s, last);
 	if (ret)
 		return ret;
+	for (i = 0; i < s->njobs; i++)
+		s->resv.guest |= s->jobs[i]->guest;
 	ret = pim_resv_lock(queue->pim, &s->resv);
 	if (ret)
 		return ret;
 	ret = pim_resv_prepare(queue->pim, &s->resv, &s->jobs[0]->base);
-	if (!ret)
-		ret = pim_auth_admit(queue->pim, queue->file, s->jobs, s->njobs);
 	if (ret) {
 		pim_resv_unlock(queue->pim, &s->resv);
 		return ret;
@@ -322,25 +252,10 @@ static int pim_submit_push(struct pim_submit *s)
 	return 0;
 }
 
-static void pim_submit_signal(struct pim_submit *s)
-{
-	struct pim_out *out;
-	u32 i;
-
-	for (i = 0; i < s->nout; i++) {
-		out = &s->out[i];
-		if (out->chain)
-			drm_syncobj_add_point(out->obj, out->chain, s->fence, out->point);
-		else
-			drm_syncobj_replace_fence(out->obj, s->fence);
-		out->chain = NULL; /* the syncobj has it */
-	}
-}
-
 static int pim_submit_run(struct pim_submit *s)
 {
+	int ret, again = 0;
 	u32 i;
-	int ret;
 
 	s->in = vmemdup_user(u64_to_user_ptr(s->args->jobs), array_size(s->args->njobs, sizeof(*s->in)));
 	if (IS_ERR(s->in)) {
@@ -356,28 +271,29 @@ static int pim_submit_run(struct pim_submit *s)
 		if (ret)
 			return ret;
 	}
-	ret = pim_submit_in_syncs(s);
+	ret = pim_sync_in(s->file, s->args->in_syncs, s->args->nin, pim_submit_dependency, s);
 	if (ret)
 		return ret;
-	ret = pim_submit_out_syncs(s);
+	ret = pim_sync_out(&s->out, s->file, s->args->out_syncs, s->args->nout);
 	if (ret)
 		return ret;
-	mutex_lock(&s->queue->lock);
-	ret = pim_submit_push(s);
-	mutex_unlock(&s->queue->lock);
+	do {
+		mutex_lock(&s->queue->lock);
+		ret = pim_submit_push(s);
+		mutex_unlock(&s->queue->lock);
+		if (ret == -EAGAIN)
+			again = pim_auth_await(s->queue->pim, s->jobs, s->njobs);
+	} while (ret == -EAGAIN && !again);
+	if (ret == -EAGAIN)
+		ret = again;
 	if (!ret)
-		pim_submit_signal(s);
+		pim_sync_signal(&s->out, s->fence);
 	return ret;
 }
 
 static void pim_submit_cleanup(struct pim_submit *s)
 {
-	while (s->nout--) {
-		if (s->out[s->nout].obj)
-			drm_syncobj_put(s->out[s->nout].obj);
-		dma_fence_chain_free(s->out[s->nout].chain);
-	}
-	kvfree(s->out);
+	pim_sync_put(&s->out);
 	dma_fence_put(s->fence);
 	while (s->njobs--)
 		pim_job_destroy(s->jobs[s->njobs]);

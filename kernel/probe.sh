@@ -35,6 +35,11 @@ probe VM_FLAGS_SET <<'END'
 void pim_probe(struct vm_area_struct *vma);
 void pim_probe(struct vm_area_struct *vma) { vm_flags_set(vma, VM_IO); }
 END
+probe EVENTFD_SIGNAL_N <<'END'
+#include <linux/eventfd.h>
+void pim_probe(struct eventfd_ctx *c);
+void pim_probe(struct eventfd_ctx *c) { eventfd_signal(c, 1); }
+END
 probe DRIVER_DATE <<'END'
 #include <drm/drm_drv.h>
 extern const struct drm_driver pim_probe;

@@ -14,7 +14,7 @@
 const char *module_path;
 
 static const struct test * const suites[] = {
-	param_tests, gem_tests, queue_tests, submit_tests, sync_tests, authority_tests, fault_tests, life_tests,
+	param_tests, gem_tests, queue_tests, submit_tests, sync_tests, authority_tests, claim_tests, claim_sync_tests, fault_tests, life_tests,
 	place_tests, copy_tests, prime_tests, import_tests,
 };
 
