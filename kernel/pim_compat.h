@@ -17,6 +17,12 @@
 #define PIM_DRIVER_DATE(d)
 #endif
 
+#ifdef PIM_HAVE_EVENTFD_SIGNAL_N
+#define pim_eventfd_signal(ctx) eventfd_signal(ctx, 1)
+#else
+#define pim_eventfd_signal(ctx) eventfd_signal(ctx)
+#endif
+
 /* Without a word from the driver these kernels know no PRIME; the others do the same by default. */
 #ifdef PIM_HAVE_DRIVER_PRIME_MMAP
 #define PIM_DRIVER_PRIME \
@@ -36,12 +42,6 @@
 #ifndef PIM_HAVE_DMA_BUF_VMAP_UNLOCKED
 #define dma_buf_vmap_unlocked dma_buf_vmap
 #define dma_buf_vunmap_unlocked dma_buf_vunmap
-#endif
-
-#ifdef PIM_HAVE_EVENTFD_SIGNAL_N
-#define pim_eventfd_signal(ctx) eventfd_signal(ctx, 1)
-#else
-#define pim_eventfd_signal(ctx) eventfd_signal(ctx)
 #endif
 
 #ifndef PIM_HAVE_VM_FLAGS_SET

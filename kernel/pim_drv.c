@@ -171,6 +171,9 @@ static int pim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pim_device_init(pim);
 	if (ret)
 		return ret;
+	ret = pim_resv_init(pim);
+	if (ret)
+		return ret;
 	ret = pim_auth_init(pim);
 	if (ret)
 		return ret;
@@ -178,9 +181,6 @@ static int pim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		return ret;
 	xa_init_flags(&pim->queues, XA_FLAGS_ALLOC);
-	ret = pim_resv_init(pim);
-	if (ret)
-		return ret;
 	ret = pim_gem_init(pim);
 	if (ret)
 		return ret;

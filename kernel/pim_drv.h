@@ -98,6 +98,7 @@ struct pim_device {
 	u64 free[PIM_HW_MAX_DOMAINS]; /* bytes, per domain */
 
 	struct dma_resv window_resv;
+	u64 resvs; /* bit per domain, and one for the window */
 
 	struct pim_auth auth;
 	atomic64_t file_ids;
@@ -157,12 +158,10 @@ struct pim_bo {
  * struct pim_resv_set - the reservation objects of a submit, bit per domain and PIM_HW_MAX_DOMAINS for the window
  * @read: engines that read or write there
  * @exported: where a buffer that was exported is used
- * @guest: domains that a job uses without a claim
  */
 struct pim_resv_set {
 	u64 used;
 	u64 exported;
-	u64 guest;
 	u64 read[PIM_HW_ENGINES];
 	u64 write[PIM_HW_ENGINES];
 	struct ww_acquire_ctx ticket;
@@ -261,7 +260,7 @@ struct dma_resv *pim_resv_of(struct pim_device *pim, const struct pim_bo *bo);
 void pim_resv_use(struct pim_resv_set *set, const struct pim_bo *bo, u32 engine, bool write);
 int pim_resv_lock(struct pim_device *pim, struct pim_resv_set *set);
 void pim_resv_unlock(struct pim_device *pim, struct pim_resv_set *set);
-int pim_resv_prepare(struct pim_device *pim, struct pim_resv_set *set, struct drm_sched_job *first);
+int pim_resv_prepare(struct pim_device *pim, struct pim_resv_set *set, u32 claimed, struct drm_sched_job *first);
 void pim_resv_publish(struct pim_device *pim, struct pim_resv_set *set, u32 engine, struct dma_fence *fence);
 void pim_resv_prune(struct pim_device *pim);
 
@@ -307,13 +306,13 @@ struct dma_fence *pim_fence_list_merge(struct pim_fence_list *l);
 int pim_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* pim_job.c */
-bool pim_fence_of_job(const struct dma_fence *fence, const struct pim_device *pim);
 int pim_job_module_init(void);
 void pim_job_module_exit(void);
 int pim_job_init(struct pim_device *pim);
 struct pim_job *pim_job_alloc(struct pim_queue *queue, u32 engine);
 void pim_job_number(struct pim_job *job, u64 seq);
 void pim_job_destroy(struct pim_job *job);
+bool pim_job_is_fence_of(struct dma_fence *fence, const struct pim_device *pim);
 void pim_job_finish(struct pim_job *job, const struct pim_hw_done *done);
 
 /* pim_ring.c */

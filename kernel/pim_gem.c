@@ -121,10 +121,43 @@ static vm_fault_t pim_gem_fault(struct vm_fault *vmf)
 	return may ? ret : pim_gem_fault_wait(vmf, bo);
 }
 
+/*
+ * A debugger's access, by the kernel: get_user_pages() refuses such mappings. It comes with the mmap lock of the other process held, so it
+ * does not wait for authority.
+ */
+static int pim_gem_vm_access(struct vm_area_struct *vma, unsigned long addr, void *buf, int len, int write)
+{
+	struct pim_bo *bo = to_pim_bo(vma->vm_private_data);
+	struct pim_device *pim = to_pim(bo->base.dev);
+	u64 off = ((u64)(vma->vm_pgoff - drm_vma_node_start(&bo->base.vma_node)) << PAGE_SHIFT) + (addr - vma->vm_start);
+	void __iomem *at;
+	int ret, idx;
+
+	if (write && !(vma->vm_flags & VM_WRITE))
+		return -EACCES;
+	if (off >= bo->base.size)
+		return -EFAULT;
+	ret = min3((u64)len, bo->base.size - off, (u64)(vma->vm_end - addr));
+	if (!drm_dev_enter(&pim->drm, &idx))
+		return -ENODEV;
+	at = pim->mem + (bo->off - pim->hw.window_off) + off;
+	down_read(&pim->auth.fault_sem);
+	if (!pim_bo_in_window(bo) && !pim->auth.domain[bo->domain].cpu)
+		ret = -EBUSY;
+	else if (write)
+		memcpy_toio(at, buf, ret);
+	else
+		memcpy_fromio(buf, at, ret);
+	up_read(&pim->auth.fault_sem);
+	drm_dev_exit(idx);
+	return ret;
+}
+
 static const struct vm_operations_struct pim_gem_vm_ops = {
 	.open = drm_gem_vm_open,
 	.close = drm_gem_vm_close,
 	.fault = pim_gem_fault,
+	.access = pim_gem_vm_access,
 };
 
 static int pim_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)

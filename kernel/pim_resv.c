@@ -84,16 +84,10 @@ void pim_resv_unlock(struct pim_device *pim, struct pim_resv_set *set)
 }
 
 /*
- * Are importers shut out of it? Then the hand-over has waited for those that were there before, and those that came after wait for its end:
- * a job of the claim that waited for them would wait for itself.
+ * Room for the fences that pim_resv_publish() leaves, and what the first job has to wait for. With the locks. In a tenure of the claim that the
+ * jobs run under there is nothing to wait for: the hand-over did, and whoever came later waits for the tenure's end.
  */
-static bool pim_resv_shut_out(struct pim_device *pim, u32 i)
-{
-	return i < PIM_HW_MAX_DOMAINS && READ_ONCE(pim->auth.domain[i].tenure);
-}
-
-/* Room for the fences that pim_resv_publish() leaves, and what the first job has to wait for. With the locks. */
-int pim_resv_prepare(struct pim_device *pim, struct pim_resv_set *set, struct drm_sched_job *first)
+int pim_resv_prepare(struct pim_device *pim, struct pim_resv_set *set, u32 claimed, struct drm_sched_job *first)
 {
 	u64 written = set->write[PIM_HW_HOST] | set->write[PIM_HW_PIM];
 	struct dma_resv_iter cursor;
@@ -107,7 +101,7 @@ int pim_resv_prepare(struct pim_device *pim, struct pim_resv_set *set, struct dr
 			return ret;
 	}
 	for_each_resv(i, set->exported) {
-		if (pim_resv_shut_out(pim, i) && !(set->guest & BIT_ULL(i)))
+		if (i < PIM_HW_MAX_DOMAINS && (claimed & BIT(i)) && READ_ONCE(pim->auth.domain[i].tenure))
 			continue;
 		dma_resv_for_each_fence(&cursor, pim_resv(pim, i), dma_resv_usage_rw(written & BIT_ULL(i)), fence) {
 			if (!pim_fence_foreign(pim, fence))
@@ -130,33 +124,55 @@ void pim_resv_publish(struct pim_device *pim, struct pim_resv_set *set, u32 engi
 				   set->write[engine] & BIT_ULL(i) ? DMA_RESV_USAGE_WRITE : DMA_RESV_USAGE_READ);
 }
 
+static bool pim_resv_signaled(struct dma_resv *resv, u64 context)
+{
+	struct dma_resv_iter cursor;
+	struct dma_fence *fence;
+
+	dma_resv_for_each_fence(&cursor, resv, DMA_RESV_USAGE_BOOKKEEP, fence)
+		if (fence->context == context && !dma_fence_is_signaled(fence))
+			return false;
+	return true;
+}
+
 /*
- * Let go of the fences that have signalled: each of ours keeps the module, and nobody else removes them while nothing new comes. Copying a
- * reservation object to itself leaves what has not signalled.
+ * Let go of the fences that have signalled: each of ours keeps the module, and nobody else removes them while nothing new comes. In place: a
+ * list that became empty would keep dma_resv_wait_timeout() of Linux 6.1 going round for ever.
  */
 void pim_resv_prune(struct pim_device *pim)
 {
-	u64 all = GENMASK_ULL(pim->hw.domains - 1, 0) | BIT_ULL(PIM_HW_MAX_DOMAINS);
+	struct dma_fence *stub = dma_fence_get_stub(), *fence;
+	struct dma_resv_iter cursor;
+	struct dma_resv *resv;
 	u32 i;
 
-	for_each_resv(i, all) {
-		struct dma_resv *resv = pim_resv(pim, i);
-
+	for_each_resv(i, pim->resvs) {
+		resv = pim_resv(pim, i);
 		dma_resv_lock(resv, NULL);
-		if (dma_resv_copy_fences(resv, resv))
-			drm_dbg(&pim->drm, "no memory: signalled fences stay for a while\n");
+		dma_resv_for_each_fence(&cursor, resv, DMA_RESV_USAGE_BOOKKEEP, fence)
+			if (fence != stub && pim_resv_signaled(resv, fence->context))
+				dma_resv_replace_fences(resv, fence->context, stub, DMA_RESV_USAGE_BOOKKEEP);
 		dma_resv_unlock(resv);
 	}
+	dma_fence_put(stub);
 }
 
 static void pim_resv_fini(struct drm_device *drm, void *unused)
 {
-	dma_resv_fini(&to_pim(drm)->window_resv);
+	struct pim_device *pim = to_pim(drm);
+	u32 i;
+
+	for_each_resv(i, pim->resvs)
+		dma_resv_fini(pim_resv(pim, i));
 }
 
-/* Before the buffers, so that they are gone first. The domains' are pim_auth_init()'s. */
+/* Before the buffers and the domains, so that they are gone first. */
 int pim_resv_init(struct pim_device *pim)
 {
-	dma_resv_init(&pim->window_resv);
+	u32 i;
+
+	pim->resvs = GENMASK_ULL(pim->hw.domains - 1, 0) | BIT_ULL(PIM_HW_MAX_DOMAINS);
+	for_each_resv(i, pim->resvs)
+		dma_resv_init(pim_resv(pim, i));
 	return drmm_add_action_or_reset(&pim->drm, pim_resv_fini, NULL);
 }

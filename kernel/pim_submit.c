@@ -188,7 +188,7 @@ static int pim_submit_push(struct pim_submit *s)
 	struct pim_queue *queue = s->queue;
 	struct pim_job *job, *last[PIM_HW_ENGINES] = {};
 	u64 submitted[PIM_HW_ENGINES];
-	u32 i, e;
+	u32 claimed = 0, i, e;
 	int ret;
 
 	lockdep_assert_held(&queue->lock);
@@ -211,6 +211,7 @@ static int pim_submit_push(struct pim_submit *s)
 		job->desc.signal.slot = queue->slot + e;
 		job->desc.signal.value = job->seq;
 		last[e] = job;
+		claimed |= job->domains & ~job->guest;
 	}
 	for (e = 0; e < PIM_HW_ENGINES; e++)
 		if (last[e])
@@ -218,12 +219,10 @@ static int pim_submit_push(struct pim_submit *s)
 	ret = pim_submit_fence(s, last);
 	if (ret)
 		return ret;
-	for (i = 0; i < s->njobs; i++)
-		s->resv.guest |= s->jobs[i]->guest;
 	ret = pim_resv_lock(queue->pim, &s->resv);
 	if (ret)
 		return ret;
-	ret = pim_resv_prepare(queue->pim, &s->resv, &s->jobs[0]->base);
+	ret = pim_resv_prepare(queue->pim, &s->resv, claimed, &s->jobs[0]->base);
 	if (ret) {
 		pim_resv_unlock(queue->pim, &s->resv);
 		return ret;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# run.sh BUILD SUITE...: run test suites, one line per test program, and a sum at the end. Suites: unit card san module ioctl drm e2e.
+# run.sh BUILD SUITE...: run test suites, one line per test program, and a sum at the end. Suites: unit card san module ioctl stress drm e2e.
 # A program that ran no test has failed, whatever its status; 77 is "skipped", with the reason it printed last.
 set -u
 build=$1
@@ -135,6 +135,10 @@ suite_ioctl() {
 	make --no-print-directory BUILD="$build" KDIR="$PIM_CACHE/next/lib/modules/$next/build" module > "$logs/module-next.log" 2>&1 ||
 		cat "$logs/module-next.log"
 	step "ioctl/$next" guest "ioctl-$next" cards/test-4dom.card "$m" sh tests/ioctl/run.sh "$build/tests/pim-ioctl" "$m"
+}
+suite_stress() {
+	step stress/leak guest stress-leak cards/test-4dom.card "$build/pim.ko" \
+		sh tests/ioctl/run.sh "$build/tests/pim-ioctl" "$build/pim.ko" --stress
 }
 suite_drm() {
 	step drm/device guest drm-device cards/test-4dom.card "$build/pim.ko" env PIM_DEVICE=drm "$build/tests/test_device"

@@ -26,8 +26,11 @@ struct test {
 
 #define TEST_END { NULL, NULL }
 
-extern const struct test param_tests[], gem_tests[], queue_tests[], submit_tests[], sync_tests[], authority_tests[], claim_tests[],
-	claim_sync_tests[], fault_tests[], life_tests[], place_tests[], copy_tests[], prime_tests[], import_tests[];
+extern const struct test param_tests[], gem_tests[], queue_tests[], submit_tests[], sync_tests[], fault_tests[], life_tests[];
+extern const struct test authority_tests[], claim_tests[], claim_sync_tests[];
+extern const struct test place_tests[], copy_tests[], prime_tests[], import_tests[];
+extern const struct test map_tests[], drm_core_tests[], drm_syncobj_tests[], race_tests[], leak_tests[];
+extern const struct test stress_tests[]; /* only with --stress */
 
 /* The test's process ends with a message. */
 void fail(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));
