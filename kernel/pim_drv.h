@@ -62,6 +62,7 @@ enum pim_rank {
  * @frozen: what the card says it completed does not count
  * @broken: what the card did that it must not; a reset is due
  * @since: ns of the monotonic clock since when the job after @head could run
+ * @oldest: the same, since when it is the oldest one
  * @stopped: seqno of the job that the card was told to end, at @stopped_at
  * @jobs: by entry
  * @spare: of the same size, for the day they move
@@ -78,6 +79,7 @@ struct pim_ring {
 	bool frozen;
 	const char *broken;
 	u64 since;
+	u64 oldest;
 	u64 stopped;
 	unsigned long stopped_at;
 	struct pim_job **jobs;

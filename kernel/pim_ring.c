@@ -48,8 +48,10 @@ void pim_ring_write(struct pim_ring *ring, struct pim_job *job)
 	u32 entry;
 
 	spin_lock(&ring->lock);
-	if (ring->head == ring->tail)
+	if (ring->head == ring->tail) {
 		ring->since = ktime_get_ns();
+		ring->oldest = ring->since;
+	}
 	ring->tail++;
 	entry = pim_ring_entry(ring, ring->tail);
 	WARN_ON_ONCE(ring->jobs[entry]);
@@ -139,8 +141,9 @@ void pim_ring_account(struct pim_job *job)
 	u64 now = ktime_get_ns();
 
 	lockdep_assert_held(&ring->lock);
-	client->busy_ns[ring->engine] += now - ring->since;
+	client->busy_ns[ring->engine] += now - ring->oldest;
 	client->jobs[ring->engine]++;
+	ring->oldest = now;
 }
 
 /* Time that the oldest job was one of this client's, up to now. */
@@ -151,7 +154,7 @@ u64 pim_ring_busy_ns(struct pim_ring *ring, const struct pim_client *client)
 	spin_lock(&ring->lock);
 	ns = client->busy_ns[ring->engine];
 	if (ring->head != ring->tail && ring->jobs[pim_ring_entry(ring, ring->head + 1)]->queue->client == client)
-		ns += ktime_get_ns() - ring->since;
+		ns += ktime_get_ns() - ring->oldest;
 	spin_unlock(&ring->lock);
 	return ns;
 }

@@ -45,25 +45,43 @@ int pim_ioctl(int fd, unsigned long request, void *arg)
 	return ioctl(fd, request, arg) < 0 ? -errno : 0;
 }
 
+static int is_function(const struct dirent *e)
+{
+	return strchr(e->d_name, ':') && strlen(e->d_name) < 32;
+}
+
+static int is_render(const struct dirent *e)
+{
+	return !strncmp(e->d_name, "renderD", 7) && strlen(e->d_name) < 16;
+}
+
+/* The n-th of the names in a directory that match. */
+static int nth_name(const char *dir, int (*match)(const struct dirent *), int n, char name[32])
+{
+	struct dirent **list;
+	int count = scandir(dir, &list, match, alphasort), i;
+
+	if (n < count)
+		strcpy(name, list[n]->d_name);
+	for (i = 0; i < count; i++)
+		free(list[i]);
+	if (count >= 0)
+		free(list);
+	return n < count ? 0 : -ENODEV;
+}
+
+/* By the place in the PCI bus: node numbers change when a card comes back. */
 static int dev_find_n(unsigned int n, char path[32])
 {
-	int i;
+	char name[32], dir[128];
 
-	for (i = 128; i < 192; i++) {
-		char name[8] = "";
-		struct drm_version v = { .name = name, .name_len = sizeof(name) - 1 };
-		int fd, ret;
-
-		snprintf(path, 32, "/dev/dri/renderD%d", i);
-		fd = open(path, O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		ret = pim_ioctl(fd, DRM_IOCTL_VERSION, &v);
-		close(fd);
-		if (!ret && !strcmp(name, "pim") && !n--)
-			return 0;
-	}
-	return -ENODEV;
+	if (nth_name(DRIVER, is_function, (int)n, name))
+		return -ENODEV;
+	snprintf(dir, sizeof(dir), DRIVER "/%s/drm", name);
+	if (nth_name(dir, is_render, 0, name))
+		return -ENODEV;
+	snprintf(path, 32, "/dev/dri/%.16s", name);
+	return 0;
 }
 
 int dev_find(char path[32])
@@ -98,17 +116,7 @@ int dev_open_n(unsigned int n)
 
 void dev_function(unsigned int n, char name[32])
 {
-	char path[32], link[64], target[256], *base;
-	ssize_t len;
-
-	CHECK_OK(dev_find_n(n, path));
-	snprintf(link, sizeof(link), "/sys/class/drm/%.24s/device", strrchr(path, '/') + 1);
-	len = readlink(link, target, sizeof(target) - 1);
-	CHECK(len > 0);
-	target[len] = '\0';
-	base = strrchr(target, '/') + 1;
-	CHECK(strlen(base) < 32);
-	strcpy(name, base);
+	CHECK_OK(nth_name(DRIVER, is_function, (int)n, name));
 }
 
 uint64_t param(int fd, uint32_t which)

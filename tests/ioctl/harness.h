@@ -49,6 +49,8 @@ void skip(const char *why) __attribute__((noreturn));
 /* Path of pim.ko, for the tests that load it again; NULL: not given. */
 extern const char *module_path;
 
+#define DRIVER "/sys/bus/pci/drivers/pim"
+
 /* -- the device ----------------------------------------------------------------------------------------------------- */
 
 int dev_open(void);

@@ -13,7 +13,6 @@
 #include <drm_mode.h>
 
 #define SIZE 65536u
-#define DRIVER "/sys/bus/pci/drivers/pim"
 
 /* -- version and capabilities -------------------------------------------------------------------------------------------- */
 

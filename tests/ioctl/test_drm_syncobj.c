@@ -398,8 +398,9 @@ static int expected(const enum state s[3], uint32_t flags, uint32_t *first)
 static void every_mix(bool timeline)
 {
 	int fd = dev_open();
+	uint32_t done = done_new(fd); /* before the gate, which takes the engines */
 	struct gate g = gate_new(fd);
-	uint32_t handle[STATES] = { syncobj_new(fd), g.pending, done_new(fd), syncobj_new(fd) }, line, flags, first, want_first, i, n;
+	uint32_t handle[STATES] = { syncobj_new(fd), g.pending, done, syncobj_new(fd) }, line, flags, first, want_first, i, n;
 	const uint64_t points[3] = { timeline ? 7 : 0, timeline ? 7 : 0, timeline ? 7 : 0 };
 
 	CHECK_OK(signal_now(fd, &handle[SIGNALLED], 1));
@@ -866,13 +867,11 @@ static void sync_file_poll(void)
 static void sync_file_merge(void)
 {
 	int fd = dev_open();
+	uint32_t other = done_new(fd), merged = syncobj_new(fd), q = queue_new(fd);
 	struct gate g = gate_new(fd);
-	struct drm_pim_job job = job_nop(DRM_PIM_ENGINE_PIM);
-	uint32_t other = syncobj_new(fd), merged = syncobj_new(fd), q = queue_new(fd);
 	struct sync_merge_data m = { .name = "both" };
 	int a = sync_file_of(fd, g.pending), b;
 
-	CHECK_OK(submit(fd, q, &job, 1, 0, other, NULL));
 	b = sync_file_of(fd, other);
 	m.fd2 = b;
 	CHECK_OK(pim_ioctl(a, SYNC_IOC_MERGE, &m));

@@ -10,7 +10,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define DRIVER "/sys/bus/pci/drivers/pim"
 
 struct card {
 	uint8_t *bar;

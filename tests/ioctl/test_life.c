@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #define TIMEOUT_MS 500
-#define DRIVER "/sys/bus/pci/drivers/pim"
 
 static void busy_process(void *arg)
 {
@@ -215,20 +214,6 @@ static void driver_file(const char *file, const char *text)
 	write_text(path, text);
 }
 
-static void find_function(char name[32])
-{
-	DIR *dir = opendir(DRIVER);
-	struct dirent *e;
-
-	CHECK(dir);
-	name[0] = '\0';
-	while ((e = readdir(dir)))
-		if (strchr(e->d_name, ':') && strlen(e->d_name) < 32)
-			strcpy(name, e->d_name);
-	closedir(dir);
-	CHECK(name[0]);
-}
-
 static void touch(void *arg)
 {
 	CHECK_EQ(**(volatile uint32_t **)arg, 0); /* a page of zeros in place of the card */
@@ -351,7 +336,7 @@ static void removal(void)
 		struct drm_pim_job jobs[2] = { job_nop(1), job_nop(0) };
 		uint32_t waited[2] = { (uint32_t)fd, done };
 
-		find_function(name);
+		dev_function(0, name);
 		CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 10000));
 		fault = child(touch, &p);
 		spin(fd, q, SPIN_SECONDS, out);

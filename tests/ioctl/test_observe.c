@@ -12,7 +12,6 @@
 
 #define TRACING "/sys/kernel/tracing"
 #define DEBUG "/sys/kernel/debug"
-#define DRIVER "/sys/bus/pci/drivers/pim"
 
 static void write_file(const char *path, const char *text)
 {
@@ -124,7 +123,6 @@ static void standard_keys(void)
 	CHECK(fdinfo_number(fd, "drm-client-id:") != fdinfo_number(other, "drm-client-id:"));
 	CHECK_EQ(fdinfo_number(fd, "drm-client-id:"), fdinfo_number(same, "drm-client-id:"));
 	CHECK_EQ(fdinfo_number(fd, "drm-engine-host:"), 0);
-	CHECK_EQ(fdinfo_number(fd, "drm-engine-pim:"), 0);
 }
 
 static void memory(void)
@@ -156,7 +154,6 @@ static void engine_time(void)
 	sleep_ms(100);
 	second = fdinfo_number(fd, "drm-engine-host:");
 	CHECK(second >= first + 100000000);
-	CHECK_EQ(fdinfo_number(fd, "drm-engine-pim:"), 0);
 	gate_open(fd, q, 0);
 	CHECK_OK(syncobj_wait(fd, done, 0, 10000));
 	t1 = in_ms(0);
