@@ -233,13 +233,10 @@ void pim_auth_host_end(struct pim_device *pim, u32 domain)
 static void pim_auth_fini(struct drm_device *drm, void *unused)
 {
 	struct pim_device *pim = to_pim(drm);
-	u32 d;
 
-	pim_lend_fini(pim);
 	pim_change_run(pim); /* what the last job left behind */
+	pim_lend_fini(pim);
 	WARN_ON(!list_empty(&pim->auth.changes) || !list_empty(&pim->auth.line));
-	for (d = 0; d < PIM_HW_MAX_DOMAINS; d++)
-		dma_resv_fini(&pim->auth.domain[d].resv);
 	mutex_destroy(&pim->auth.bo_lock);
 }
 
@@ -265,7 +262,6 @@ int pim_auth_init(struct pim_device *pim)
 		dom->own.pim = pim;
 		dom->own.over = true;
 		INIT_LIST_HEAD(&dom->bos);
-		dma_resv_init(&dom->resv);
 	}
 	pim_lend_init(pim);
 	return drmm_add_action_or_reset(&pim->drm, pim_auth_fini, NULL);

@@ -112,7 +112,6 @@ enum pim_lend {
  * @inflight: jobs in a ring, per engine
  * @demand: CPU accesses and accesses of the kernel's own that wait for HOST
  * @tenure: since HOST gave it away
- * @stale: a tenure's fence is to be tidied up
  * @own: the kernel's own change
  */
 struct pim_domain {
@@ -138,7 +137,6 @@ struct pim_domain {
 	u32 inflight[PIM_HW_ENGINES];
 	struct pim_demand demand;
 	struct pim_tenure *tenure;
-	bool stale;
 	struct pim_change own;
 
 	enum pim_lend lend;
@@ -153,7 +151,7 @@ struct pim_domain {
 	u64 host_requests;
 
 	struct list_head bos;
-	struct dma_resv resv;
+	struct dma_resv resv; /* of all buffers in it */
 };
 
 /*
@@ -199,10 +197,9 @@ typedef int (*pim_add_fence)(void *arg, struct dma_fence *fence);
 
 /* pim_tenure.c */
 int pim_tenure_begin(struct pim_device *pim, u32 d, pim_add_fence add, void *arg);
-void pim_tenure_tidy(struct pim_device *pim, u32 d);
 void pim_tenure_end(struct pim_tenure *tenure);
 struct dma_fence *pim_tenure_fence(void);
-bool pim_fence_foreign(const struct dma_fence *fence);
+bool pim_fence_foreign(struct pim_device *pim, struct dma_fence *fence);
 
 /* pim_change.c */
 int pim_change_shut_out(struct pim_device *pim, u32 mask, pim_add_fence add, void *arg);

@@ -69,7 +69,6 @@ static void pim_change_admit_host(struct pim_domain *dom, struct list_head *ende
 		return;
 	list_add_tail(&dom->tenure->link, ended);
 	dom->tenure = NULL;
-	dom->stale = true;
 }
 
 /* The change did not come to be: domains that HOST has go back to the CPU. */
@@ -338,15 +337,17 @@ void pim_change_finish(struct pim_device *pim, struct list_head *over, struct li
 {
 	struct pim_tenure *tenure, *next_tenure;
 	struct pim_change *c, *next;
+	bool tidy;
 
 	if (!list_empty(over))
 		pim_lend_kick(pim); /* what the new owner means for those who wait is yet to be decided */
-	if (!list_empty(ended))
-		queue_work(system_unbound_wq, &pim->auth.slow);
+	tidy = !list_empty(ended);
 	list_for_each_entry_safe(tenure, next_tenure, ended, link) {
 		list_del_init(&tenure->link);
 		pim_tenure_end(tenure);
 	}
+	if (tidy)
+		queue_work(system_unbound_wq, &pim->auth.slow);
 	list_for_each_entry_safe(c, next, over, link) {
 		list_del_init(&c->link);
 		if (c->after) {

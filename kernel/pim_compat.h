@@ -3,9 +3,11 @@
 #ifndef PIM_COMPAT_H
 #define PIM_COMPAT_H
 
+#include <linux/dma-buf.h>
 #include <linux/dma-fence-array.h>
 #include <linux/mm.h>
 
+#include <drm/drm_prime.h>
 #include <drm/gpu_scheduler.h>
 
 #include "pim_config.h"
@@ -20,6 +22,27 @@
 #define pim_eventfd_signal(ctx) eventfd_signal(ctx, 1)
 #else
 #define pim_eventfd_signal(ctx) eventfd_signal(ctx)
+#endif
+
+/* Without a word from the driver these kernels know no PRIME; the others do the same by default. */
+#ifdef PIM_HAVE_DRIVER_PRIME_MMAP
+#define PIM_DRIVER_PRIME \
+	.prime_handle_to_fd = drm_gem_prime_handle_to_fd, .prime_fd_to_handle = drm_gem_prime_fd_to_handle,
+#else
+#define PIM_DRIVER_PRIME
+#endif
+
+/* MODULE_IMPORT_NS() took a name before it took a string. */
+#ifdef PIM_HAVE_IMPORT_NS_NAME
+#define PIM_NS_DMA_BUF DMA_BUF
+#else
+#define PIM_NS_DMA_BUF "DMA_BUF"
+#endif
+
+/* Without the lock of the buffer's reservation object. */
+#ifndef PIM_HAVE_DMA_BUF_VMAP_UNLOCKED
+#define dma_buf_vmap_unlocked dma_buf_vmap
+#define dma_buf_vunmap_unlocked dma_buf_vunmap
 #endif
 
 #ifndef PIM_HAVE_VM_FLAGS_SET

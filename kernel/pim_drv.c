@@ -43,6 +43,8 @@ static const struct drm_ioctl_desc pim_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(PIM_QUEUE_QUERY, pim_queue_query_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_DOMAIN_QUERY, pim_domain_query_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(PIM_WATCH, pim_watch_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_GEM_INFO, pim_gem_info_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(PIM_GEM_COPY, pim_gem_copy_ioctl, DRM_RENDER_ALLOW),
 };
 
 static int pim_open(struct drm_device *drm, struct drm_file *file)
@@ -102,6 +104,8 @@ static const struct drm_driver pim_driver = {
 	.num_ioctls = ARRAY_SIZE(pim_ioctls),
 	.fops = &pim_fops,
 	PIM_DRIVER_SHOW_FDINFO(pim_client_show)
+	PIM_DRIVER_PRIME
+	.gem_prime_import = pim_prime_import,
 #ifdef CONFIG_DEBUG_FS
 	.debugfs_init = pim_debugfs_init,
 #endif
@@ -126,6 +130,9 @@ static int pim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		return ret;
 	ret = pim_history_init(pim);
+	if (ret)
+		return ret;
+	ret = pim_resv_init(pim);
 	if (ret)
 		return ret;
 	ret = pim_auth_init(pim);
@@ -221,3 +228,4 @@ module_exit(pim_exit);
 MODULE_DESCRIPTION("DRM render-node driver for memory that computes");
 MODULE_AUTHOR("rt-pim");
 MODULE_LICENSE("GPL");
+MODULE_IMPORT_NS(PIM_NS_DMA_BUF);

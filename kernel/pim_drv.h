@@ -5,6 +5,7 @@
  * Locks, outermost first:
  *
  *	pim_queue.lock		submission order of one queue
+ *	pim_domain.resv		fences for and from others; no copy from or to user space under it, page faults may want it
  *	pim_device.reset_sem	read: a job goes to a ring; write: the card is reset. No allocation under it: fences depend on it
  *	pim_auth.bo_lock	list of buffers of a domain; held while their mappings are zapped
  *	pim_auth.fault_sem	pim_domain.cpu against page faults
@@ -15,6 +16,7 @@
 #define PIM_DRV_H
 
 #include <linux/dma-fence.h>
+#include <linux/dma-resv.h>
 #include <linux/io-64-nonatomic-lo-hi.h>
 #include <linux/kref.h>
 #include <linux/llist.h>
@@ -94,6 +96,10 @@ struct pim_device {
 	struct mutex mm_lock;
 	struct drm_mm mm;
 	struct drm_mm window;
+	u64 free[PIM_HW_MAX_DOMAINS]; /* bytes, per domain */
+
+	struct dma_resv window_resv;
+	u64 resvs; /* bit per domain, and one for the window */
 
 	struct pim_auth auth;
 	struct pim_history *history;
@@ -149,14 +155,32 @@ struct pim_queue {
 	u64 completed[PIM_HW_ENGINES];
 };
 
+/*
+ * struct pim_bo - memory of this card; what was imported is no pim_bo, see pim_bo_from_gem()
+ * @exported: it was once, so others may have left fences for it
+ */
 struct pim_bo {
 	struct drm_gem_object base;
 	struct drm_mm_node node;
 	struct list_head link; /* pim_domain.bos */
 	u32 flags;
 	u32 domain;
+	bool exported;
 	u64 off; /* in the BAR */
 	struct page *dummy; /* mapped in place of the memory once the card is gone */
+};
+
+/*
+ * struct pim_resv_set - the reservation objects of a submit, bit per domain and PIM_HW_MAX_DOMAINS for the window
+ * @read: engines that read or write there
+ * @exported: where a buffer that was exported is used
+ */
+struct pim_resv_set {
+	u64 used;
+	u64 exported;
+	u64 read[PIM_HW_ENGINES];
+	u64 write[PIM_HW_ENGINES];
+	struct ww_acquire_ctx ticket;
 };
 
 /*
@@ -207,6 +231,11 @@ static inline struct pim_bo *to_pim_bo(struct drm_gem_object *obj)
 	return container_of(obj, struct pim_bo, base);
 }
 
+static inline bool pim_bo_in_window(const struct pim_bo *bo)
+{
+	return bo->flags & DRM_PIM_GEM_WINDOW;
+}
+
 static inline struct pim_job *to_pim_job(struct drm_sched_job *base)
 {
 	return container_of(base, struct pim_job, base);
@@ -230,6 +259,27 @@ void pim_device_doorbell(struct pim_device *pim, u32 vector);
 int pim_gem_init(struct pim_device *pim);
 int pim_gem_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 int pim_gem_mmap_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int pim_gem_info_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+struct pim_bo *pim_bo_from_gem(struct drm_gem_object *obj);
+
+/* pim_prime.c */
+struct dma_buf *pim_prime_export(struct drm_gem_object *obj, int flags);
+struct drm_gem_object *pim_prime_import(struct drm_device *drm, struct dma_buf *buf);
+struct dma_buf *pim_prime_imported(struct drm_gem_object *obj);
+struct pim_bo *pim_prime_bo(struct dma_buf *buf);
+
+/* pim_copy.c */
+int pim_gem_copy_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* pim_resv.c */
+int pim_resv_init(struct pim_device *pim);
+struct dma_resv *pim_resv_of(struct pim_device *pim, const struct pim_bo *bo);
+void pim_resv_use(struct pim_resv_set *set, const struct pim_bo *bo, u32 engine, bool write);
+int pim_resv_lock(struct pim_device *pim, struct pim_resv_set *set);
+void pim_resv_unlock(struct pim_device *pim, struct pim_resv_set *set);
+int pim_resv_prepare(struct pim_device *pim, struct pim_resv_set *set, u32 claimed, struct drm_sched_job *first);
+void pim_resv_publish(struct pim_device *pim, struct pim_resv_set *set, u32 engine, struct dma_fence *fence);
+void pim_resv_prune(struct pim_device *pim);
 
 /* pim_auth.c */
 int pim_auth_init(struct pim_device *pim);
@@ -273,13 +323,13 @@ struct dma_fence *pim_fence_list_merge(struct pim_fence_list *l);
 int pim_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* pim_job.c */
-bool pim_fence_of_job(const struct dma_fence *fence);
 int pim_job_module_init(void);
 void pim_job_module_exit(void);
 int pim_job_init(struct pim_device *pim);
 struct pim_job *pim_job_alloc(struct pim_queue *queue, u32 engine);
 void pim_job_number(struct pim_job *job, u64 seq);
 void pim_job_destroy(struct pim_job *job);
+bool pim_job_is_fence_of(struct dma_fence *fence, const struct pim_device *pim);
 void pim_job_finish(struct pim_job *job, const struct pim_hw_done *done);
 
 /* pim_ring.c */

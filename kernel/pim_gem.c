@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Buffers: contiguous card memory of one domain or of the host window, and their CPU mappings. */
 
-#include <linux/nospec.h>
-
 #include <drm/drm_managed.h>
 #include <drm/drm_vma_manager.h>
 
 #include "pim_compat.h"
 #include "pim_drv.h"
+#include "pim_place.h"
 
 #define PIM_GEM_FLAGS (DRM_PIM_GEM_WINDOW | DRM_PIM_GEM_SIGBUS)
 #define PIM_CLEAR_CHUNK SZ_4M /* cleared between two chances to reschedule */
 #define PIM_FAULT_AROUND (SZ_2M / PAGE_SIZE) /* pages mapped by one fault, in aligned runs */
-
-static bool pim_bo_in_window(const struct pim_bo *bo)
-{
-	return bo->flags & DRM_PIM_GEM_WINDOW;
-}
 
 static void pim_gem_free(struct drm_gem_object *obj)
 {
@@ -30,16 +24,13 @@ static void pim_gem_free(struct drm_gem_object *obj)
 	}
 	drm_gem_object_release(obj);
 	mutex_lock(&pim->mm_lock);
+	if (!pim_bo_in_window(bo))
+		pim->free[bo->domain] += bo->node.size;
 	drm_mm_remove_node(&bo->node);
 	mutex_unlock(&pim->mm_lock);
 	if (bo->dummy)
 		__free_page(bo->dummy);
 	kfree(bo);
-}
-
-static struct dma_buf *pim_gem_export(struct drm_gem_object *obj, int flags)
-{
-	return ERR_PTR(-EOPNOTSUPP);
 }
 
 /* One page of the buffer's own instead of SIGBUS: a process must not die because its card was unplugged. */
@@ -131,10 +122,43 @@ static vm_fault_t pim_gem_fault(struct vm_fault *vmf)
 	return may ? ret : pim_gem_fault_wait(vmf, bo);
 }
 
+/*
+ * A debugger's access, by the kernel: get_user_pages() refuses such mappings. It comes with the mmap lock of the other process held, so it
+ * does not wait for authority.
+ */
+static int pim_gem_vm_access(struct vm_area_struct *vma, unsigned long addr, void *buf, int len, int write)
+{
+	struct pim_bo *bo = to_pim_bo(vma->vm_private_data);
+	struct pim_device *pim = to_pim(bo->base.dev);
+	u64 off = ((u64)(vma->vm_pgoff - drm_vma_node_start(&bo->base.vma_node)) << PAGE_SHIFT) + (addr - vma->vm_start);
+	void __iomem *at;
+	int ret, idx;
+
+	if (write && !(vma->vm_flags & VM_WRITE))
+		return -EACCES;
+	if (off >= bo->base.size)
+		return -EFAULT;
+	ret = min3((u64)len, bo->base.size - off, (u64)(vma->vm_end - addr));
+	if (!drm_dev_enter(&pim->drm, &idx))
+		return -ENODEV;
+	at = pim->mem + (bo->off - pim->hw.window_off) + off;
+	down_read(&pim->auth.fault_sem);
+	if (!pim_bo_in_window(bo) && !pim->auth.domain[bo->domain].cpu)
+		ret = -EBUSY;
+	else if (write)
+		memcpy_toio(at, buf, ret);
+	else
+		memcpy_fromio(buf, at, ret);
+	up_read(&pim->auth.fault_sem);
+	drm_dev_exit(idx);
+	return ret;
+}
+
 static const struct vm_operations_struct pim_gem_vm_ops = {
 	.open = drm_gem_vm_open,
 	.close = drm_gem_vm_close,
 	.fault = pim_gem_fault,
+	.access = pim_gem_vm_access,
 };
 
 static int pim_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
@@ -149,26 +173,38 @@ static int pim_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 
 static const struct drm_gem_object_funcs pim_gem_funcs = {
 	.free = pim_gem_free,
-	.export = pim_gem_export,
+	.export = pim_prime_export,
 	.mmap = pim_gem_mmap,
 	.vm_ops = &pim_gem_vm_ops,
 };
 
-/*
- * Nobody may see what another client left. The clear is the kernel's own access, made before anyone can name the memory; it does not wait
- * for authority over the domain.
- */
+/* NULL: it was imported, and is another device's memory. */
+struct pim_bo *pim_bo_from_gem(struct drm_gem_object *obj)
+{
+	return obj->funcs == &pim_gem_funcs ? to_pim_bo(obj) : NULL;
+}
+
+/* Nobody may see what another client left. An access of the CPU's, so it waits until HOST has the domain. */
 static int pim_gem_clear(struct pim_device *pim, struct pim_bo *bo)
 {
 	u64 off = bo->off - pim->hw.window_off, left = bo->base.size, n;
-	int idx;
+	int idx, ret;
 
 	for (; left; left -= n, off += n) {
 		n = min_t(u64, left, PIM_CLEAR_CHUNK);
-		if (!drm_dev_enter(&pim->drm, &idx))
-			return -ENODEV;
-		memset_io(pim->mem + off, 0, n);
-		drm_dev_exit(idx);
+		ret = pim_bo_in_window(bo) ? 0 : pim_auth_host_begin(pim, bo->domain, KTIME_MAX);
+		if (ret)
+			return ret;
+		if (drm_dev_enter(&pim->drm, &idx)) {
+			memset_io(pim->mem + off, 0, n);
+			drm_dev_exit(idx);
+		} else {
+			ret = -ENODEV;
+		}
+		if (!pim_bo_in_window(bo))
+			pim_auth_host_end(pim, bo->domain);
+		if (ret)
+			return ret;
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
@@ -177,51 +213,68 @@ static int pim_gem_clear(struct pim_device *pim, struct pim_bo *bo)
 	return 0;
 }
 
+/* Find room for it: in the domain of the mask with most free memory, or, where that is in pieces, in the next one. */
+static int pim_gem_place(struct pim_device *pim, struct pim_bo *bo, u64 size, u64 align, u32 domains)
+{
+	u64 start;
+	int ret, d;
+
+	mutex_lock(&pim->mm_lock);
+	if (pim_bo_in_window(bo)) {
+		ret = drm_mm_insert_node_generic(&pim->window, &bo->node, size, align, 0, DRM_MM_INSERT_BEST);
+		goto unlock;
+	}
+	do {
+		d = pim_place_pick(pim->free, domains, size);
+		if (d < 0) {
+			ret = d;
+			goto unlock;
+		}
+		domains &= ~BIT(d);
+		start = d * pim->hw.domain_bytes;
+		ret = drm_mm_insert_node_in_range(&pim->mm, &bo->node, size, align, 0, start, start + pim->hw.domain_bytes,
+						  DRM_MM_INSERT_BEST);
+	} while (ret);
+	pim->free[d] -= size;
+	bo->domain = d;
+unlock:
+	mutex_unlock(&pim->mm_lock);
+	return ret;
+}
+
 int pim_gem_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct pim_device *pim = to_pim(drm);
 	struct drm_pim_gem_create *args = data;
 	bool window = args->flags & DRM_PIM_GEM_WINDOW;
-	u64 limit = window ? pim->hw.window_bytes : pim->hw.domain_bytes;
-	u64 start, size;
+	u64 size = args->size, align = args->align;
 	struct pim_bo *bo;
 	int ret;
 
-	if ((args->flags & ~PIM_GEM_FLAGS) || !args->size || window == !!args->domains)
+	if ((args->flags & ~PIM_GEM_FLAGS) || window == !!args->domains)
 		return -EINVAL;
 	if (args->domains & ~GENMASK_ULL(pim->hw.domains - 1, 0))
 		return -EINVAL;
-	if (args->align % pim->align)
-		return -EINVAL;
-	if (args->size > limit)
-		return -ENOSPC;
+	ret = pim_place_round(&size, &align, pim->align, window ? pim->hw.window_bytes : pim->hw.domain_bytes);
+	if (ret)
+		return ret;
 	/* A card that does not answer may still be writing to memory that was freed. */
 	if (READ_ONCE(pim->lost))
 		return -EIO;
-	size = roundup(args->size, pim->align);
 
 	bo = kzalloc(sizeof(*bo), GFP_KERNEL);
 	if (!bo)
 		return -ENOMEM;
 	bo->flags = args->flags;
-	bo->domain = window ? 0 : array_index_nospec(__ffs(args->domains), pim->hw.domains);
 	INIT_LIST_HEAD(&bo->link);
-
-	mutex_lock(&pim->mm_lock);
-	if (window) {
-		ret = drm_mm_insert_node_generic(&pim->window, &bo->node, size, pim->align, 0, DRM_MM_INSERT_BEST);
-	} else {
-		start = bo->domain * pim->hw.domain_bytes;
-		ret = drm_mm_insert_node_in_range(&pim->mm, &bo->node, size, pim->align, 0, start, start + pim->hw.domain_bytes,
-						  DRM_MM_INSERT_BEST);
-	}
-	mutex_unlock(&pim->mm_lock);
+	ret = pim_gem_place(pim, bo, size, align, args->domains);
 	if (ret) {
 		kfree(bo);
 		return ret;
 	}
 	bo->off = (window ? pim->hw.window_off : pim->hw.mem_off) + bo->node.start;
 
+	bo->base.resv = pim_resv_of(pim, bo);
 	drm_gem_private_object_init(drm, &bo->base, size);
 	bo->base.funcs = &pim_gem_funcs;
 	if (!window) {
@@ -243,6 +296,26 @@ int pim_gem_create_ioctl(struct drm_device *drm, void *data, struct drm_file *fi
 put:
 	drm_gem_object_put(&bo->base);
 	return ret;
+}
+
+int pim_gem_info_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_pim_gem_info *args = data;
+	struct drm_gem_object *obj;
+	struct pim_bo *bo;
+
+	if (args->flags || args->pad)
+		return -EINVAL;
+	obj = drm_gem_object_lookup(file, args->handle);
+	if (!obj)
+		return -ENOENT;
+	bo = pim_bo_from_gem(obj);
+	args->size = obj->size;
+	args->flags = bo ? bo->flags : DRM_PIM_GEM_IMPORTED;
+	args->address = bo ? bo->node.start : 0;
+	args->domain = bo ? bo->domain : 0;
+	drm_gem_object_put(obj);
+	return 0;
 }
 
 int pim_gem_mmap_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
@@ -271,6 +344,8 @@ static void pim_gem_fini(struct drm_device *drm, void *unused)
 
 int pim_gem_init(struct pim_device *pim)
 {
+	u32 d;
+
 	if (pim->hw.window_bytes < PAGE_SIZE) {
 		drm_err(&pim->drm, "the card's header is wrong: a window of %llu bytes\n", pim->hw.window_bytes);
 		return -EPROTO;
@@ -278,5 +353,7 @@ int pim_gem_init(struct pim_device *pim)
 	mutex_init(&pim->mm_lock);
 	drm_mm_init(&pim->mm, 0, pim->hw.domain_bytes * pim->hw.domains);
 	drm_mm_init(&pim->window, 0, pim->hw.window_bytes);
+	for (d = 0; d < pim->hw.domains; d++)
+		pim->free[d] = pim->hw.domain_bytes;
 	return drmm_add_action_or_reset(&pim->drm, pim_gem_fini, NULL);
 }

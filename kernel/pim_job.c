@@ -17,6 +17,7 @@ struct pim_fence {
 	struct dma_fence base;
 	spinlock_t lock;
 	u32 engine;
+	const void *pim; /* to compare with, no more */
 };
 
 static struct pim_fence *to_pim_fence(struct dma_fence *fence)
@@ -49,12 +50,7 @@ static const struct dma_fence_ops pim_fence_ops = {
 	.release = pim_fence_release,
 };
 
-bool pim_fence_of_job(const struct dma_fence *fence)
-{
-	return fence->ops == &pim_fence_ops;
-}
-
-static struct pim_fence *pim_fence_alloc(u32 engine)
+static struct pim_fence *pim_fence_alloc(const struct pim_device *pim, u32 engine)
 {
 	struct pim_fence *fence = kzalloc(sizeof(*fence), GFP_KERNEL);
 
@@ -62,7 +58,14 @@ static struct pim_fence *pim_fence_alloc(u32 engine)
 		return NULL;
 	spin_lock_init(&fence->lock);
 	fence->engine = engine;
+	fence->pim = pim;
 	return fence;
+}
+
+/* Does a job of this card signal it? */
+bool pim_job_is_fence_of(struct dma_fence *fence, const struct pim_device *pim)
+{
+	return fence->ops == &pim_fence_ops && to_pim_fence(fence)->pim == pim;
 }
 
 static void pim_fence_end(struct dma_fence *fence, int error)
@@ -184,7 +187,7 @@ struct pim_job *pim_job_alloc(struct pim_queue *queue, u32 engine)
 
 	if (!job)
 		return NULL;
-	fence = pim_fence_alloc(engine);
+	fence = pim_fence_alloc(queue->pim, engine);
 	if (!fence)
 		goto free_job;
 	if (pim_sched_job_init(&job->base, &queue->entity[engine], queue, queue->file))

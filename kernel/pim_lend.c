@@ -206,12 +206,13 @@ static void pim_lend_take_back(struct pim_device *pim, u32 d)
 	wake_up_all(&auth->wait);
 }
 
+/* What no fence depends on. */
 static void pim_lend_slow_work(struct work_struct *work)
 {
 	struct pim_device *pim = container_of(work, struct pim_device, auth.slow);
 	struct pim_auth *auth = &pim->auth;
 	struct pim_domain *dom;
-	bool again = false, take, stale;
+	bool again = false, take;
 	u32 d;
 
 	for (d = 0; d < pim->hw.domains; d++) {
@@ -224,14 +225,11 @@ static void pim_lend_slow_work(struct work_struct *work)
 		}
 		if (take)
 			dom->busy = true;
-		stale = dom->stale;
-		dom->stale = false;
 		spin_unlock(&auth->lock);
-		if (stale)
-			pim_tenure_tidy(pim, d);
 		if (take)
 			pim_lend_take_back(pim, d);
 	}
+	pim_resv_prune(pim); /* a fence of a tenure that is over would keep the module */
 	if (again) {
 		cond_resched();
 		queue_work(system_unbound_wq, &auth->slow);

@@ -32,6 +32,7 @@ static void pim_queue_release(struct kref *refs)
 	pim_client_put(queue->client);
 	mutex_destroy(&queue->lock);
 	kfree(queue);
+	pim_resv_prune(pim);
 	drm_dev_put(&pim->drm);
 }
 

@@ -28,6 +28,7 @@ struct pim_submit {
 	u32 njobs;
 	struct pim_sync_out out;
 	struct dma_fence *fence; /* of all jobs */
+	struct pim_resv_set resv;
 };
 
 static int pim_submit_bindings(struct pim_submit *s, const struct drm_pim_job *in, struct pim_job *job)
@@ -53,12 +54,15 @@ static int pim_submit_bindings(struct pim_submit *s, const struct drm_pim_job *i
 		job->bo[job->nbos++] = obj;
 		if (check_add_overflow(user[i].offset, user[i].bytes, &end) || end > obj->size)
 			return -EINVAL;
-		bo = to_pim_bo(obj);
+		bo = pim_bo_from_gem(obj);
+		if (!bo)
+			return -EOPNOTSUPP; /* the engines reach the card's own memory only */
 		b->base = bo->off + user[i].offset;
 		b->bytes = user[i].bytes;
 		b->access = user[i].access;
 		if (!(bo->flags & DRM_PIM_GEM_WINDOW))
 			job->domains |= BIT(bo->domain);
+		pim_resv_use(&s->resv, bo, job->engine, user[i].access & DRM_PIM_ACCESS_WRITE);
 	}
 	job->desc.nbindings = in->nbindings;
 	return 0;
@@ -184,7 +188,7 @@ static int pim_submit_push(struct pim_submit *s)
 	struct pim_queue *queue = s->queue;
 	struct pim_job *job, *last[PIM_HW_ENGINES] = {};
 	u64 submitted[PIM_HW_ENGINES];
-	u32 i, e;
+	u32 claimed = 0, i, e;
 	int ret;
 
 	lockdep_assert_held(&queue->lock);
@@ -207,6 +211,7 @@ static int pim_submit_push(struct pim_submit *s)
 		job->desc.signal.slot = queue->slot + e;
 		job->desc.signal.value = job->seq;
 		last[e] = job;
+		claimed |= job->domains & ~job->guest;
 	}
 	for (e = 0; e < PIM_HW_ENGINES; e++)
 		if (last[e])
@@ -214,6 +219,17 @@ static int pim_submit_push(struct pim_submit *s)
 	ret = pim_submit_fence(s, last);
 	if (ret)
 		return ret;
+	ret = pim_resv_lock(queue->pim, &s->resv);
+	if (ret)
+		return ret;
+	ret = pim_resv_prepare(queue->pim, &s->resv, claimed, &s->jobs[0]->base);
+	if (ret) {
+		pim_resv_unlock(queue->pim, &s->resv);
+		return ret;
+	}
+	for (e = 0; e < PIM_HW_ENGINES; e++)
+		if (last[e])
+			pim_resv_publish(queue->pim, &s->resv, e, last[e]->fence);
 	/* Else a fence of both engines that is only polled would lose the error of either. */
 	dma_fence_enable_sw_signaling(s->fence);
 
@@ -229,6 +245,7 @@ static int pim_submit_push(struct pim_submit *s)
 		WRITE_ONCE(queue->submitted[job->engine], job->seq);
 		drm_sched_entity_push_job(&job->base); /* the job may be gone from here on */
 	}
+	pim_resv_unlock(queue->pim, &s->resv);
 	s->njobs = 0;
 	memcpy(s->args->seq, submitted, sizeof(submitted));
 	return 0;

@@ -80,10 +80,12 @@ struct dma_fence *pim_tenure_fence(void)
 	return tenure ? &tenure->base : NULL;
 }
 
-/* Jobs of a card wait for each other explicitly; what another driver left must be waited for. */
-bool pim_fence_foreign(const struct dma_fence *fence)
+/* Is it neither a job's of this card, which are waited for explicitly, nor a tenure's of it? Then it must be waited for. */
+bool pim_fence_foreign(struct pim_device *pim, struct dma_fence *fence)
 {
-	return fence->ops != &pim_tenure_ops && !pim_fence_of_job(fence);
+	if (fence->ops == &pim_tenure_ops)
+		return container_of(fence, struct pim_tenure, base)->pim != pim;
+	return !pim_job_is_fence_of(fence, pim);
 }
 
 /*
@@ -102,32 +104,19 @@ int pim_tenure_begin(struct pim_device *pim, u32 d, pim_add_fence add, void *arg
 		return -ENOMEM;
 	dma_resv_lock(&dom->resv, NULL);
 	dma_resv_for_each_fence(&cursor, &dom->resv, DMA_RESV_USAGE_BOOKKEEP, fence) {
-		if (!ret && pim_fence_foreign(fence))
+		if (!ret && pim_fence_foreign(pim, fence))
 			ret = add(arg, dma_fence_get(fence));
 	}
 	if (!ret)
 		ret = dma_resv_reserve_fences(&dom->resv, 1);
 	if (!ret) {
 		dma_resv_add_fence(&dom->resv, &tenure->base, DMA_RESV_USAGE_WRITE);
-		dom->tenure = tenure; /* the domain is busy: nobody else looks, but for the work below */
+		dom->tenure = tenure; /* the domain is busy: nobody else looks */
 	}
 	dma_resv_unlock(&dom->resv);
 	if (ret)
 		pim_tenure_end(tenure);
 	return ret;
-}
-
-/* Fences of tenures that are over would stay in the reservation object, and so keep the module. */
-void pim_tenure_tidy(struct pim_device *pim, u32 d)
-{
-	struct pim_domain *dom = &pim->auth.domain[d];
-	struct dma_fence *stub = dma_fence_get_stub();
-
-	dma_resv_lock(&dom->resv, NULL);
-	if (!READ_ONCE(dom->tenure))
-		dma_resv_replace_fences(&dom->resv, pim->auth.context + d, stub, DMA_RESV_USAGE_BOOKKEEP);
-	dma_resv_unlock(&dom->resv);
-	dma_fence_put(stub);
 }
 
 /* HOST has the domain again. */

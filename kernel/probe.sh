@@ -45,6 +45,20 @@ probe DRIVER_DATE <<'END'
 extern const struct drm_driver pim_probe;
 const struct drm_driver pim_probe = { .date = "20260101" };
 END
+probe DRIVER_PRIME_MMAP <<'END'
+#include <drm/drm_drv.h>
+extern const struct drm_driver pim_probe;
+const struct drm_driver pim_probe = { .gem_prime_mmap = NULL };
+END
+probe IMPORT_NS_NAME <<'END'
+#include <linux/module.h>
+MODULE_IMPORT_NS(DMA_BUF);
+END
+probe DMA_BUF_VMAP_UNLOCKED <<'END'
+#include <linux/dma-buf.h>
+int pim_probe(struct dma_buf *b, struct iosys_map *m);
+int pim_probe(struct dma_buf *b, struct iosys_map *m) { return dma_buf_vmap_unlocked(b, m); }
+END
 probe SCHED_INIT_ARGS_RQS <<'END'
 #include <drm/gpu_scheduler.h>
 int pim_probe(struct drm_gpu_scheduler *s, struct drm_sched_init_args *a);

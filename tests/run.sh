@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# run.sh BUILD SUITE...: run test suites, one line per test program, and a sum at the end. Suites: unit card san module ioctl drm e2e.
+# run.sh BUILD SUITE...: run test suites, one line per test program, and a sum at the end. Suites: unit card san module ioctl stress drm e2e.
 # A program that ran no test has failed, whatever its status; 77 is "skipped", with the reason it printed last.
 set -u
 build=$1
@@ -63,11 +63,12 @@ unit() { # unit SUITE DIR PATTERN
 	done
 }
 
-# guest NAME CARD MODULE COMMAND...: in the VM; the kernel's log is part of the result
+# guest NAME CARD MODULE COMMAND...: in the VM; the kernel's log is part of the result. vm_options: more for pim-vm
+vm_options=()
 guest() {
 	local name=$1 card=$2 module=$3 rc
 	shift 3
-	"$build/pim-vm" run --quiet --card "$card" --module "$module" --dmesg "$logs/$name.dmesg" --timeout 600 -- "$@"
+	"$build/pim-vm" run --quiet --card "$card" "${vm_options[@]}" --module "$module" --dmesg "$logs/$name.dmesg" --timeout 600 -- "$@"
 	rc=$?
 	if grep -qE "$kernel_trouble" "$logs/$name.dmesg"; then
 		echo "not ok - the guest kernel's log is silent"
@@ -150,7 +151,10 @@ kernel_doc() {
 reload='m=$1; for i in 1 2 3; do [ -e /dev/dri/renderD128 ] || exit 1; rmmod pim || exit 1; [ ! -e /dev/dri/renderD128 ] || exit 1
 	insmod "$m" || exit 1; done; rmmod pim && echo "ok - pim.ko loads and unloads, again and again, on $(uname -r)"'
 
-suite_unit() { unit unit "$build" 'test_*'; }
+suite_unit() {
+	unit unit "$build" 'test_*'
+	step unit/device-8dom env PIM_DEVICE=emu:cards/test-8dom.card "$build/tests/test_device"
+}
 suite_card() { unit card "$build" 'test_card*'; }
 # Leaks at exit of oneDNN and of the OpenMP run-time are not ours.
 suite_san() {
@@ -184,6 +188,7 @@ ioctl32() { # KVER
 }
 suite_ioctl() {
 	local kver next m
+	local vm_options=(--card cards/test-8dom.card --load vgem) # a second card, and another driver to share with
 	kver=$(default_kernel)
 	step "ioctl/$kver" guest "ioctl-$kver" cards/test-4dom.card "$build/pim.ko" \
 		sh tests/ioctl/run.sh "$build/tests/pim-ioctl" "$build/pim.ko"
@@ -193,6 +198,10 @@ suite_ioctl() {
 	make --no-print-directory BUILD="$build" KDIR="$PIM_CACHE/next/lib/modules/$next/build" module > "$logs/module-next.log" 2>&1 ||
 		cat "$logs/module-next.log"
 	step "ioctl/$next" guest "ioctl-$next" cards/test-4dom.card "$m" sh tests/ioctl/run.sh "$build/tests/pim-ioctl" "$m"
+}
+suite_stress() {
+	step stress/leak guest stress-leak cards/test-4dom.card "$build/pim.ko" \
+		sh tests/ioctl/run.sh "$build/tests/pim-ioctl" "$build/pim.ko" --stress
 }
 suite_drm() {
 	step drm/device guest drm-device cards/test-4dom.card "$build/pim.ko" env PIM_DEVICE=drm "$build/tests/test_device"

@@ -18,7 +18,7 @@ SUB = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j
 export PIM_DIGITS = $(DIGITS)
 SUITE = tests/run.sh $(BUILD)
 
-.PHONY: deps-test benches tests tests-san modules-checked test-unit test-san test-card test-module test-ioctl test-drm test-e2e
+.PHONY: deps-test benches tests tests-san modules-checked test-unit test-san test-card test-module test-ioctl test-stress test-drm test-e2e
 
 # The guest's init: static, and never with a sanitizer.
 $(BUILD)/pim-init: tools/pim-vm/init.c
@@ -79,6 +79,10 @@ test-module: deps-test ## the driver builds for both kernels without warnings, l
 test-ioctl: deps-test ## the driver's ioctl ABI, in the VM
 	+$(Q)$(SUB) tests module
 	$(Q)$(SUITE) ioctl
+
+test-stress: deps-test ## ten thousand processes killed with everything in use, in the VM (minutes; not in "make test")
+	+$(Q)$(SUB) tests module
+	$(Q)$(SUITE) stress
 
 test-drm: deps-test ## the device conformance suite on the driver, in the VM
 	+$(Q)$(SUB) tests module

@@ -68,7 +68,8 @@ enum pim_hw_engine {
  * struct pim_hw_header - what the card is; constant from reset on
  *
  * Geometry: a stack has pcs pseudo-channels, a pseudo-channel has bank_groups of banks, each of rows x row_bytes. One PIM
- * unit is shared by banks_per_unit banks. A domain is stacks/domains stacks, and a contiguous domain_bytes of PIM memory.
+ * unit is shared by banks_per_unit banks. A domain is stacks * pcs / domains
+ * pseudo-channels, in their order, and a contiguous domain_bytes of PIM memory.
  */
 struct pim_hw_header {
 	__u32 magic;

@@ -11,16 +11,20 @@ echo "machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(
 echo "system: $(uname -sr), $(qemu-system-x86_64 --version | head -n 1), oneDNN $(dpkg-query -W -f '${Version}' libdnnl-dev)"
 echo "rt-pim: $(git describe --always --dirty 2> /dev/null || echo unknown)"
 
-echo "-- submit to fence, in this process"
-"$build/bench/bench_submit" "emu:$card"
-echo "-- submit to fence, through pim.ko in the VM"
-"$build/pim-vm" run --quiet --card "$card" --module "$build/pim.ko" --timeout 300 -- "$build/bench/bench_submit" drm
+vm() { "$build/pim-vm" run --quiet --card "$card" --module "$build/pim.ko" --timeout 300 -- "$@"; }
+
+for what in submit authority; do
+	echo "-- $what, in this process"
+	"$build/bench/bench_$what" "emu:$card"
+	echo "-- $what, through pim.ko in the VM"
+	vm "$build/bench/bench_$what" drm
+done
 echo "-- the emulator's PIM units"
 "$build/bench/bench_pim" "emu:$card"
 echo "-- boot of the VM, to the end of /bin/true"
 for i in 1 2 3; do
 	start=$(date +%s%N)
-	"$build/pim-vm" run --quiet --card "$card" --module "$build/pim.ko" --timeout 120 -- /bin/true
+	vm /bin/true
 	echo "  $((($(date +%s%N) - start) / 1000000)) ms"
 done
 echo "-- training, in this process"
@@ -28,5 +32,4 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 "$build/pim-train" --device "emu:$card" --data "$data" --epochs 2 --out "$out" --progress lines
 echo "-- training, through pim.ko in the VM"
-"$build/pim-vm" run --quiet --card "$card" --module "$build/pim.ko" --timeout 300 -- \
-	"$build/pim-train" --device drm --data "$data" --epochs 1 --out /tmp --progress lines
+vm "$build/pim-train" --device drm --data "$data" --epochs 1 --out /tmp --progress lines

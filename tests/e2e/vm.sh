@@ -20,6 +20,8 @@ refuses "a truncated kernel is refused" 125 'truncated or damaged' $bare --kerne
 refuses "a missing card file is named" 125 "--card $tmp/none: No such file" "$vm" run --quiet --card "$tmp/none" --module none -- true
 sed 's/^banks_per_unit.*/banks_per_unit 3/' cards/paper.card > "$tmp/bad.card"
 says "a wrong card file is refused with its line" 125 'bad.card:[0-9]+:' "$vm" run --quiet --card "$tmp/bad.card" --module none -- true
+cards=$(printf -- '--card cards/test-4dom.card %.0s' 1 2 3 4 5)
+refuses "a fifth card is refused" 125 '--card: at most 4' "$vm" run --quiet $cards --module none -- true
 refuses "a missing module is named" 125 "--module $tmp/none: No such file" "$vm" run --quiet --card none --module "$tmp/none" -- true
 refuses "a file that is no module is refused" 125 'not a kernel module' "$vm" run --quiet --card none --module "$tmp/zero" -- true
 refuses "a directory to write to must exist" 125 "--rw $tmp/none: No such file" $bare --rw "$tmp/none" -- true
@@ -29,6 +31,9 @@ says "without QEMU the package is named" 125 'package qemu-system-x86' env PATH=
 
 run 7 $bare -- sh -c 'exit 7'
 report $? "the exit status is the command's"
+run 0 "$vm" run --quiet --card cards/test-4dom.card --card cards/test-8dom.card --load vgem --module none -- \
+	sh -c '[ "$(grep -lx 0x1110 /sys/bus/pci/devices/*/device | wc -l)" = 2 ] && [ -d /sys/module/vgem ]'
+report $? "two cards are two functions, and a module of the guest's kernel is loaded by its name"
 run 143 $bare -- sh -c 'kill -TERM $$'
 report $? "a signal that ends the command is 128 + its number"
 says "a command that is not there is named" 127 'no-such-command: no such command' $bare -- no-such-command

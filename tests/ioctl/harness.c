@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
@@ -11,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/dma-buf.h>
 #include <linux/sync_file.h>
 
 #define EXIT_SKIP 77
@@ -43,7 +45,7 @@ int pim_ioctl(int fd, unsigned long request, void *arg)
 	return ioctl(fd, request, arg) < 0 ? -errno : 0;
 }
 
-int dev_find(char path[32])
+static int dev_find_n(unsigned int n, char path[32])
 {
 	int i;
 
@@ -58,10 +60,15 @@ int dev_find(char path[32])
 			continue;
 		ret = pim_ioctl(fd, DRM_IOCTL_VERSION, &v);
 		close(fd);
-		if (!ret && !strcmp(name, "pim"))
+		if (!ret && !strcmp(name, "pim") && !n--)
 			return 0;
 	}
 	return -ENODEV;
+}
+
+int dev_find(char path[32])
+{
+	return dev_find_n(0, path);
 }
 
 int dev_open(void)
@@ -75,6 +82,33 @@ int dev_open(void)
 	if (fd < 0)
 		fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
 	return fd;
+}
+
+int dev_open_n(unsigned int n)
+{
+	char path[32];
+	int fd;
+
+	if (dev_find_n(n, path))
+		skip("the guest has too few cards");
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0);
+	return fd;
+}
+
+void dev_function(unsigned int n, char name[32])
+{
+	char path[32], link[64], target[256], *base;
+	ssize_t len;
+
+	CHECK_OK(dev_find_n(n, path));
+	snprintf(link, sizeof(link), "/sys/class/drm/%.24s/device", strrchr(path, '/') + 1);
+	len = readlink(link, target, sizeof(target) - 1);
+	CHECK(len > 0);
+	target[len] = '\0';
+	base = strrchr(target, '/') + 1;
+	CHECK(strlen(base) < 32);
+	strcpy(name, base);
 }
 
 uint64_t param(int fd, uint32_t which)
@@ -130,6 +164,100 @@ void *gem_map(int fd, uint32_t handle, uint64_t size)
 	return p;
 }
 
+struct drm_pim_gem_info gem_info(int fd, uint32_t handle)
+{
+	struct drm_pim_gem_info i = { .handle = handle };
+
+	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_GEM_INFO, &i));
+	return i;
+}
+
+int gem_copy(int fd, uint32_t dst, uint64_t dst_off, uint32_t src, uint64_t src_off, uint64_t bytes, unsigned int ms)
+{
+	struct drm_pim_gem_copy c = {
+		.dst = dst, .src = src, .dst_offset = dst_off, .src_offset = src_off, .bytes = bytes, .timeout_ns = in_ms(ms)
+	};
+
+	return pim_ioctl(fd, DRM_IOCTL_PIM_GEM_COPY, &c);
+}
+
+/* -- sharing -------------------------------------------------------------------------------------------------------- */
+
+int prime_export(int fd, uint32_t handle)
+{
+	struct drm_prime_handle p = { .handle = handle, .flags = DRM_CLOEXEC | DRM_RDWR, .fd = -1 };
+	int ret = pim_ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &p);
+
+	return ret ? ret : p.fd;
+}
+
+int prime_import(int fd, int buf, uint32_t *handle)
+{
+	struct drm_prime_handle p = { .fd = buf };
+	int ret = pim_ioctl(fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &p);
+
+	*handle = p.handle;
+	return ret;
+}
+
+uint32_t prime_share(int from, uint32_t handle, int to)
+{
+	int buf = prime_export(from, handle);
+	uint32_t shared;
+
+	CHECK(buf >= 0);
+	CHECK_OK(prime_import(to, buf, &shared));
+	close(buf);
+	return shared;
+}
+
+void *buf_map(int buf, uint64_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, buf, 0);
+
+	CHECK(p != MAP_FAILED);
+	return p;
+}
+
+int buf_sync(int buf, uint64_t flags)
+{
+	struct dma_buf_sync s = { .flags = flags };
+
+	return pim_ioctl(buf, DMA_BUF_IOCTL_SYNC, &s);
+}
+
+int buf_fence(int buf, uint32_t flags)
+{
+	struct dma_buf_export_sync_file e = { .flags = flags, .fd = -1 };
+
+	CHECK_OK(pim_ioctl(buf, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &e));
+	return e.fd;
+}
+
+int buf_add_fence(int buf, int sync_file, uint32_t flags)
+{
+	struct dma_buf_import_sync_file i = { .flags = flags, .fd = sync_file };
+
+	return pim_ioctl(buf, DMA_BUF_IOCTL_IMPORT_SYNC_FILE, &i);
+}
+
+bool fence_signalled(int sync_file, unsigned int ms)
+{
+	struct pollfd p = { .fd = sync_file, .events = POLLIN };
+
+	return poll(&p, 1, (int)ms) == 1;
+}
+
+int syncobj_file(int fd, uint32_t handle)
+{
+	struct drm_syncobj_handle h = { .handle = handle, .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE, .fd = -1 };
+
+	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &h));
+	return h.fd;
+}
+
+/* -- queues and syncobjs -------------------------------------------------------------------------------------------- */
+
 uint32_t queue_new(int fd)
 {
 	struct drm_pim_queue_create c = { 0 };
@@ -176,12 +304,11 @@ int syncobj_wait(int fd, uint32_t handle, uint64_t point, unsigned int ms)
 
 int syncobj_status(int fd, uint32_t handle)
 {
-	struct drm_syncobj_handle h = { .handle = handle, .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE, .fd = -1 };
 	struct sync_file_info info = { 0 };
+	int file = syncobj_file(fd, handle);
 
-	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &h));
-	CHECK_OK(pim_ioctl(h.fd, SYNC_IOC_FILE_INFO, &info));
-	close(h.fd);
+	CHECK_OK(pim_ioctl(file, SYNC_IOC_FILE_INFO, &info));
+	close(file);
 	return info.status;
 }
 

@@ -26,8 +26,12 @@ struct test {
 
 #define TEST_END { NULL, NULL }
 
-extern const struct test param_tests[], gem_tests[], queue_tests[], submit_tests[], sync_tests[], authority_tests[], claim_tests[],
-	claim_sync_tests[], fault_tests[], life_tests[], abi_tests[], observe_tests[];
+extern const struct test param_tests[], gem_tests[], queue_tests[], submit_tests[], sync_tests[], fault_tests[], life_tests[];
+extern const struct test authority_tests[], claim_tests[], claim_sync_tests[];
+extern const struct test place_tests[], copy_tests[], prime_tests[], import_tests[];
+extern const struct test map_tests[], drm_core_tests[], drm_syncobj_tests[], race_tests[], leak_tests[];
+extern const struct test stress_tests[]; /* only with --stress */
+extern const struct test abi_tests[], observe_tests[];
 
 /* The test's process ends with a message. */
 void fail(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));
@@ -47,6 +51,8 @@ extern const char *module_path;
 /* -- the device ----------------------------------------------------------------------------------------------------- */
 
 int dev_open(void);
+int dev_open_n(unsigned int n); /* the n-th card; skips the test if there are fewer */
+void dev_function(unsigned int n, char name[32]); /* the n-th card's PCI function */
 int dev_find(char path[32]); /* -ENODEV: no node of this driver */
 int pim_ioctl(int fd, unsigned long request, void *arg);
 uint64_t param(int fd, uint32_t which);
@@ -56,6 +62,20 @@ uint32_t gem(int fd, uint64_t size, uint32_t flags, uint32_t domain);
 int gem_close(int fd, uint32_t handle);
 int gem_offset(int fd, uint32_t handle, uint64_t *offset);
 void *gem_map(int fd, uint32_t handle, uint64_t size);
+struct drm_pim_gem_info gem_info(int fd, uint32_t handle);
+int gem_copy(int fd, uint32_t dst, uint64_t dst_off, uint32_t src, uint64_t src_off, uint64_t bytes, unsigned int ms);
+
+/* -- sharing -------------------------------------------------------------------------------------------------------- */
+
+int prime_export(int fd, uint32_t handle); /* a dma-buf, or negative errno */
+int prime_import(int fd, int buf, uint32_t *handle);
+uint32_t prime_share(int from, uint32_t handle, int to); /* the same buffer as a handle of another file */
+void *buf_map(int buf, uint64_t size);
+int buf_sync(int buf, uint64_t flags); /* DMA_BUF_SYNC_* */
+int buf_fence(int buf, uint32_t flags); /* a sync file of its fences */
+int buf_add_fence(int buf, int sync_file, uint32_t flags);
+bool fence_signalled(int sync_file, unsigned int ms); /* within the time */
+int syncobj_file(int fd, uint32_t handle); /* a sync file */
 
 uint32_t queue_new(int fd);
 int queue_destroy(int fd, uint32_t queue);

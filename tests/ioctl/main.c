@@ -9,14 +9,18 @@
 #include <unistd.h>
 
 #define TEST_SECONDS 60
+#define STRESS_SECONDS 540 /* less than the guest has */
 #define EXIT_SKIP 77
 
 const char *module_path;
 
-static const struct test * const suites[] = {
+static const struct test * const default_suites[] = {
 	param_tests, gem_tests, queue_tests, submit_tests, sync_tests, authority_tests, claim_tests, claim_sync_tests, fault_tests, life_tests,
+	place_tests, copy_tests, prime_tests, import_tests, map_tests, drm_core_tests, drm_syncobj_tests, race_tests, leak_tests,
 	abi_tests, observe_tests,
 };
+
+static const struct test * const stress_suites[] = { stress_tests };
 
 /* What no test may make the kernel say. */
 static const char * const bad_lines[] = {
@@ -57,7 +61,7 @@ static int kernel_log(int fd)
 	}
 }
 
-static const char *run_one(const struct test *t, bool *skipped)
+static const char *run_one(const struct test *t, unsigned int seconds, bool *skipped)
 {
 	static char why[64];
 	int status, pid;
@@ -68,7 +72,7 @@ static const char *run_one(const struct test *t, bool *skipped)
 		return "fork failed";
 	if (!pid) {
 		setpgid(0, 0);
-		alarm(TEST_SECONDS);
+		alarm(seconds);
 		t->run();
 		fflush(stdout);
 		_exit(0);
@@ -108,7 +112,7 @@ static bool leaked(void)
 	return true;
 }
 
-static int run_all(const char *filter)
+static int run_all(const struct test * const *suites, size_t nsuites, unsigned int seconds, const char *filter)
 {
 	unsigned int n = 0, total = 0, failed = 0, skips = 0;
 	const struct test *t;
@@ -123,7 +127,7 @@ static int run_all(const char *filter)
 		return 1;
 	}
 	lseek(kmsg, 0, SEEK_END);
-	for (s = 0; s < sizeof(suites) / sizeof(suites[0]); s++)
+	for (s = 0; s < nsuites; s++)
 		for (t = suites[s]; t->name; t++)
 			total += !filter || strstr(t->name, filter);
 	if (!total) {
@@ -131,12 +135,12 @@ static int run_all(const char *filter)
 		return 1;
 	}
 	printf("TAP version 13\n1..%u\n", total);
-	for (s = 0; s < sizeof(suites) / sizeof(suites[0]); s++) {
+	for (s = 0; s < nsuites; s++) {
 		for (t = suites[s]; t->name; t++) {
 			if (filter && !strstr(t->name, filter))
 				continue;
 			skipped = false;
-			why = run_one(t, &skipped);
+			why = run_one(t, seconds, &skipped);
 			if (leaked())
 				why = "something was leaked";
 			if (kernel_log(kmsg))
@@ -156,20 +160,26 @@ static int run_all(const char *filter)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "module", required_argument, NULL, 'm' }, { "filter", required_argument, NULL, 'f' }, { NULL, 0, NULL, 0 },
+		{ "module", required_argument, NULL, 'm' }, { "filter", required_argument, NULL, 'f' },
+		{ "stress", no_argument, NULL, 's' }, { NULL, 0, NULL, 0 },
 	};
 	const char *filter = NULL;
+	bool stress = false;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "m:f:", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "m:f:s", options, NULL)) != -1) {
 		if (c == 'm') {
 			module_path = optarg;
 		} else if (c == 'f') {
 			filter = optarg;
+		} else if (c == 's') {
+			stress = true;
 		} else {
-			fprintf(stderr, "usage: pim-ioctl [--module PIM.KO] [--filter PART-OF-A-NAME]\n");
+			fprintf(stderr, "usage: pim-ioctl [--module PIM.KO] [--filter PART-OF-A-NAME] [--stress]\n");
 			return 2;
 		}
 	}
-	return run_all(filter);
+	if (stress)
+		return run_all(stress_suites, sizeof(stress_suites) / sizeof(stress_suites[0]), STRESS_SECONDS, filter);
+	return run_all(default_suites, sizeof(default_suites) / sizeof(default_suites[0]), TEST_SECONDS, filter);
 }

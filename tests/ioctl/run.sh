@@ -4,7 +4,8 @@
 #
 #	run.sh PIM-IOCTL PIM.KO [options of pim-ioctl]
 #
-# The card should have several domains (cards/test-4dom.card).
+# The cards should have several domains (cards/test-4dom.card); there should be two of them, and vgem (pim-vm run --load vgem): without
+# them the tests that need them are skipped.
 set -eu
 
 if [ $# -lt 2 ]; then

@@ -203,12 +203,63 @@ static void full(void)
 	*(volatile uint32_t *)gem_map(fd, h[n / 2], piece) = 1;
 }
 
-static void no_export(void)
+static void info(void)
 {
+	static const uint32_t flags[] = { 0, DRM_PIM_GEM_SIGBUS, DRM_PIM_GEM_WINDOW };
 	int fd = dev_open();
-	struct drm_prime_handle p = { .handle = gem(fd, 4096, 0, 0), .flags = DRM_CLOEXEC | DRM_RDWR, .fd = -1 };
+	unsigned int i;
 
-	CHECK(pim_ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &p) < 0);
+	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		struct drm_pim_gem_create c = { .size = 5000, .flags = flags[i], .domains = flags[i] & DRM_PIM_GEM_WINDOW ? 0 : 2 };
+		struct drm_pim_gem_info q;
+
+		CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_GEM_CREATE, &c));
+		q = gem_info(fd, c.handle);
+		CHECK_EQ(q.size, c.size);
+		CHECK_EQ(q.flags, flags[i]);
+		CHECK_EQ(q.address, c.address);
+		CHECK_EQ(q.domain, c.domain);
+	}
+}
+
+static void bad_info(void)
+{
+	int fd = dev_open(), other = dev_open();
+	uint32_t h = gem(fd, 4096, 0, 0);
+	struct drm_pim_gem_info zero = { 0 }, foreign = { .handle = h }, flags = { .handle = h, .flags = 1 }, pad = { .handle = h, .pad = 1 };
+
+	CHECK_EQ(pim_ioctl(fd, DRM_IOCTL_PIM_GEM_INFO, &zero), -ENOENT);
+	CHECK_EQ(pim_ioctl(other, DRM_IOCTL_PIM_GEM_INFO, &foreign), -ENOENT);
+	CHECK_EQ(pim_ioctl(fd, DRM_IOCTL_PIM_GEM_INFO, &flags), -EINVAL);
+	CHECK_EQ(pim_ioctl(fd, DRM_IOCTL_PIM_GEM_INFO, &pad), -EINVAL);
+}
+
+struct forked {
+	int fd;
+	volatile uint32_t *p;
+};
+
+static void in_child(void *arg)
+{
+	struct forked *f = arg;
+
+	CHECK_EQ(f->p[0], 1);
+	f->p[1] = 2; /* waits */
+}
+
+static void forks(void)
+{
+	struct forked f = { .fd = dev_open() };
+	int pid, status;
+
+	f.p = gem_map(f.fd, gem(f.fd, 64 * KIB, 0, 0), 64 * KIB);
+	f.p[0] = 1;
+	CHECK_OK(acquire(f.fd, 1, DRM_PIM_OWNER_PIM, 1000));
+	pid = child(in_child, &f);
+	CHECK(!child_ended(pid, 100, &status));
+	CHECK_OK(release(f.fd, 1));
+	child_ok(pid, 5000);
+	CHECK_EQ(f.p[1], 2);
 }
 
 const struct test gem_tests[] = {
@@ -224,6 +275,8 @@ const struct test gem_tests[] = {
 	{ "buffers do not share memory", apart },
 	{ "memory is cleared before another client sees it", cleared },
 	{ "a full memory is ENOSPC, and usable again when a buffer is closed", full },
-	{ "a buffer cannot be exported", no_export },
+	{ "a buffer's info is what its creation said", info },
+	{ "a buffer's info of no handle is ENOENT, with flags or a pad EINVAL", bad_info },
+	{ "after a fork both processes' mappings are taken away and come back", forks },
 	TEST_END
 };

@@ -223,20 +223,6 @@ static void driver_file(const char *file, const char *text)
 	close(fd);
 }
 
-static void find_function(char name[32])
-{
-	DIR *dir = opendir(DRIVER);
-	struct dirent *e;
-
-	CHECK(dir);
-	name[0] = '\0';
-	while ((e = readdir(dir)))
-		if (strchr(e->d_name, ':') && strlen(e->d_name) < 32)
-			strcpy(name, e->d_name);
-	closedir(dir);
-	CHECK(name[0]);
-}
-
 static void touch(void *arg)
 {
 	CHECK_EQ(**(volatile uint32_t **)arg, 0); /* a page of zeros in place of the card */
@@ -251,7 +237,7 @@ static void unbind(void)
 	struct drm_pim_job jobs[2] = { job_nop(1), job_nop(0) };
 	struct drm_pim_get_param param = { 0 };
 
-	find_function(name);
+	dev_function(0, name);
 	*p = 5;
 	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 1000));
 	pid = child(touch, &p); /* waits for the memory */
@@ -275,7 +261,7 @@ static void unbind_idle(void)
 	char name[32];
 	int i;
 
-	find_function(name);
+	dev_function(0, name);
 	for (i = 0; i < 3; i++) {
 		driver_file("unbind", name);
 		driver_file("bind", name);
@@ -310,7 +296,7 @@ static void refuse_header(void)
 	uint8_t *bar;
 	int fd, bind;
 
-	find_function(name);
+	dev_function(0, name);
 	driver_file("unbind", name);
 	pci_file(name, "resource2", path, sizeof(path));
 	fd = open(path, O_RDWR | O_CLOEXEC);

@@ -9,10 +9,11 @@
 static const struct {
 	const char *file;
 	uint32_t domain;
-} cards[] = {{"cards/paper.card", 0}, {"cards/hbm-pim.card", 0}, {"cards/test-4dom.card", 0}, {"cards/test-4dom.card", 3}};
+} cards[] = {{"cards/paper.card", 0}, {"cards/hbm-pim.card", 0}, {"cards/test-4dom.card", 0}, {"cards/test-4dom.card", 3},
+	 {"cards/test-8dom.card", 5}};
 #define NCARDS (int)(sizeof(cards) / sizeof(cards[0]))
 
-/* A stripe of these cards holds 128, 256 and 4 pixels; an instruction with A covers eight stripes. */
+/* A stripe of these cards holds 128, 256, 4 and 2 pixels; an instruction with A covers eight stripes. */
 static const struct shape {
 	uint32_t c, planes, pixels, gap;
 } shapes[] = {{16, 1, 5, 0}, {10, 1, 37, 1}, {16, 4, 16, 0}, {24, 4, 25, 1}, {48, 1, 128, 0}, {40, 1, 1300, 2}, {17, 9, 131, 1}};

@@ -86,12 +86,13 @@ START_TEST(the_stock_cards_are_what_they_say)
 		{ "cards/paper.card", "paper", 16ull << 30, 32ull << 30 },
 		{ "cards/hbm-pim.card", "hbm-pim", 16ull << 30, 32ull << 30 },
 		{ "cards/test-4dom.card", "test-4dom", 128ull << 20, 256ull << 20 },
+		{ "cards/test-8dom.card", "test-8dom", 64ull << 20, 128ull << 20 },
 	};
 	char err[256] = "";
 	struct pim_cardfile cf;
 	size_t i;
 
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < sizeof(stock) / sizeof(stock[0]); i++) {
 		ck_assert_msg(!pim_cardfile_read(stock[i].path, &cf, err, sizeof(err)), "%s", err);
 		ck_assert_str_eq(cf.name, stock[i].name);
 		ck_assert_uint_eq((uint64_t)cf.stacks * cf.pcs * cf.bank_groups * cf.banks * cf.rows * cf.row_bytes, stock[i].mem);
@@ -115,7 +116,7 @@ START_TEST(wrong_files_are_refused_with_line_and_reason)
 	refused("tck_ps", NULL, "tck_ps is missing");
 	refused(NULL, "tck_ps 1000", "already given");
 	refused("pcs", "pcs 3", "power of two");
-	refused("domains", "domains 8", "does not divide");
+	refused("domains", "domains 16", "does not divide");
 	refused("banks_per_unit", "banks_per_unit 32", "does not divide");
 	refused("trefi", "trefi 600", "trfc");
 	write_with("ring_entries", "ring_entries 65536");

@@ -427,9 +427,10 @@ static void compare_random_programs(const char *path, int rounds)
 	rig_close(r);
 }
 
-START_TEST(random_programs_on_eight_units_equal_the_oracle)
+START_TEST(random_programs_on_four_and_eight_units_equal_the_oracle)
 {
 	compare_random_programs("cards/test-4dom.card", 300);
+	compare_random_programs("cards/test-8dom.card", 300);
 }
 END_TEST
 
@@ -752,7 +753,7 @@ int main(void)
 	TCase *t = tcase_create("programs");
 
 	tcase_set_timeout(t, 120);
-	tcase_add_test(t, random_programs_on_eight_units_equal_the_oracle);
+	tcase_add_test(t, random_programs_on_four_and_eight_units_equal_the_oracle);
 	tcase_add_test(t, random_programs_on_256_units_equal_the_oracle);
 	tcase_add_test(t, random_programs_on_512_units_equal_the_oracle);
 	tcase_add_test(t, a_copy_moves_what_it_should_and_nothing_else);

@@ -162,9 +162,9 @@ START_TEST(a_device_tells_its_geometry)
 
 	ck_assert(info->name[0]);
 	ck_assert_uint_ge(info->domains, 1);
-	ck_assert_uint_eq(info->stripe_bytes, info->stacks / info->domains * info->pcs * info->bank_groups * info->banks /
+	ck_assert_uint_eq(info->stripe_bytes, info->stacks * info->pcs / info->domains * info->bank_groups * info->banks /
 						       info->banks_per_unit * PIM_HW_COLUMN);
-	ck_assert_uint_eq(info->domain_bytes, (uint64_t)info->stacks / info->domains * info->pcs * info->bank_groups * info->banks *
+	ck_assert_uint_eq(info->domain_bytes, (uint64_t)info->stacks * info->pcs / info->domains * info->bank_groups * info->banks *
 						      info->rows * info->row_bytes);
 	ck_assert_uint_gt(info->window_bytes, 0);
 	ok(pim_now(dev, &ns));

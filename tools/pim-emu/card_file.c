@@ -143,8 +143,9 @@ static int check(struct parse *p, const struct pim_cardfile *cf, const unsigned 
 		if (!seen[i])
 			return refuse(p, "key %s is missing", i < NKEYS ? keys[i].name : "name");
 	p->line = line_of(seen, offsetof(struct pim_cardfile, domains));
-	if (cf->stacks % cf->domains)
-		return refuse(p, "domains %u does not divide stacks %u: a domain is a number of whole stacks", cf->domains, cf->stacks);
+	if (cf->stacks * cf->pcs % cf->domains)
+		return refuse(p, "domains %u does not divide the %u pseudo-channels: a domain is a number of whole ones", cf->domains,
+			      cf->stacks * cf->pcs);
 	p->line = line_of(seen, offsetof(struct pim_cardfile, banks_per_unit));
 	if (cf->bank_groups * cf->banks % cf->banks_per_unit)
 		return refuse(p, "banks_per_unit %u does not divide the %u banks of a pseudo-channel", cf->banks_per_unit,
@@ -218,7 +219,7 @@ void card_layout(const struct pim_cardfile *cf, struct card_layout *l)
 	l->window_off = (off + 0xffff) & ~0xffffull;
 	l->mem_off = (uint64_t)cf->window_mib << 20;
 	l->mem_bytes = (uint64_t)cf->stacks * cf->pcs * cf->bank_groups * cf->banks * cf->rows * cf->row_bytes;
-	l->units = cf->stacks / cf->domains * cf->pcs * (cf->bank_groups * cf->banks / cf->banks_per_unit);
+	l->units = cf->stacks * cf->pcs / cf->domains * (cf->bank_groups * cf->banks / cf->banks_per_unit);
 	l->bar_bytes = 1u << 20;
 	while (l->bar_bytes < l->mem_off + l->mem_bytes)
 		l->bar_bytes *= 2;

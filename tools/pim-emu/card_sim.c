@@ -59,7 +59,7 @@ void sim_job_init(const struct pim_cardfile *cf, struct sim_job *j)
 		return;
 	}
 	/* A job reaches the channels of its domains only. */
-	bus = (uint64_t)(ndomains ? ndomains : cf->domains) * (cf->stacks / cf->domains) * cf->pcs * 16;
+	bus = (uint64_t)(ndomains ? ndomains : cf->domains) * (cf->stacks * cf->pcs / cf->domains) * 16;
 	j->arith = muldiv_up(k->flops, 100000, (uint64_t)cf->gpu_gflops * cf->gpu_conv_percent);
 	window = muldiv_up(k->window_bytes, 1000000, cf->window_mbps);
 	j->work = max64(j->arith, window);

@@ -180,7 +180,7 @@ static int add_module(struct modlist *l, const char *name)
 	return 0;
 }
 
-static int collect(const struct vm_kernel *k, const char *depends, struct modlist *l)
+static int collect(const struct vm_options *opt, const struct vm_kernel *k, const char *depends, struct modlist *l)
 {
 	char path[PATH_MAX + 16], list[512];
 	char *name, *save;
@@ -204,6 +204,8 @@ static int collect(const struct vm_kernel *k, const char *depends, struct modlis
 		return -ENOENT;
 	for (i = 0; !ret && i < sizeof(base_modules) / sizeof(*base_modules); i++)
 		ret = add_module(l, base_modules[i]);
+	for (i = 0; !ret && i < opt->nload; i++)
+		ret = add_module(l, opt->load[i]);
 	snprintf(list, sizeof(list), "%s", depends);
 	for (name = strtok_r(list, ",", &save); !ret && name; name = strtok_r(NULL, ",", &save))
 		ret = add_module(l, name);
@@ -229,7 +231,7 @@ static int pack_modules(struct archive *a, const struct vm_options *opt, const s
 		}
 	}
 	if (!ret)
-		ret = collect(k, depends, &l);
+		ret = collect(opt, k, depends, &l);
 	for (i = 0; !ret && i < l.n; i++) {
 		snprintf(path, sizeof(path), "%s/%s", k->modules, l.path[i]);
 		data = read_file(path, &len);

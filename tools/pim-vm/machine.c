@@ -122,7 +122,7 @@ static void arg_kernel(struct args *a, const struct vm_kernel *k, int initrd, bo
 	arg(a, "console=ttyS0 quiet cryptomgr.notests panic=-1 tsc=reliable");
 }
 
-static void arg_machine(struct args *a, const struct vm_options *opt, const int *port, int card)
+static void arg_machine(struct args *a, const struct vm_options *opt, const int *port, const int *card)
 {
 	static const char *const name[VM_CONSOLE] = { "pim.out", "pim.err", "pim.log", "pim.ctl" };
 	unsigned int i;
@@ -154,30 +154,33 @@ static void arg_machine(struct args *a, const struct vm_options *opt, const int 
 		arg(a, "-device");
 		arg(a, "virtio-9p-pci,fsdev=rw%u,mount_tag=rw%u", i, i);
 	}
-	if (card >= 0) {
+	for (i = 0; i < opt->ncards; i++) {
 		arg(a, "-chardev");
-		arg(a, "socket,id=card,fd=%d", card);
+		arg(a, "socket,id=card%u,fd=%d", i, card[i]);
 		arg(a, "-device");
-		arg(a, "ivshmem-doorbell,chardev=card,vectors=" IVSHMEM_VECTORS);
+		arg(a, "ivshmem-doorbell,chardev=card%u,vectors=" IVSHMEM_VECTORS, i);
 	}
 }
 
-static int start_emu(const struct vm_options *opt, const struct vm_places *at, int sock, struct vm_machine *m)
+static int start_emu(const struct vm_options *opt, const struct vm_places *at, const char *card, int sock, pid_t *pid)
 {
 	struct args a = { 0 };
 
 	arg(&a, "%s/pim-emu", at->bin);
 	arg(&a, "--card");
-	arg(&a, "%s", opt->card);
+	arg(&a, "%s", card);
 	arg(&a, "--fd");
 	arg(&a, "%d", sock);
 	if (opt->verbose)
 		arg(&a, "--verbose");
-	m->emu = spawn(&a, &sock, 1, -1);
+	*pid = spawn(&a, &sock, 1, -1);
 	free_args(&a);
-	if (m->emu < 0) {
-		vm_say("cannot start pim-emu: %s", strerror(-m->emu));
-		return (int)m->emu;
+	if (*pid < 0) {
+		int ret = (int)*pid;
+
+		vm_say("cannot start pim-emu: %s", strerror(-ret));
+		*pid = 0;
+		return ret;
 	}
 	return 0;
 }
@@ -185,8 +188,8 @@ static int start_emu(const struct vm_options *opt, const struct vm_places *at, i
 int vm_machine_start(const struct vm_options *opt, const struct vm_places *at, const struct vm_kernel *k, bool kvm, int initrd,
 		     struct vm_machine *m)
 {
-	int far[VM_PORTS + 2], card[2] = { -1, -1 }, pair[2], ret = 0;
-	unsigned int n = 0, i;
+	int far[VM_PORTS + 1 + VM_MAX_CARDS], near[VM_MAX_CARDS], card[VM_MAX_CARDS], pair[2], ret = 0;
+	unsigned int n = 0, cards = 0, i;
 	struct args a = { 0 };
 
 	memset(m, 0, sizeof(*m));
@@ -201,21 +204,27 @@ int vm_machine_start(const struct vm_options *opt, const struct vm_places *at, c
 		m->port[i] = pair[0];
 		far[n++] = pair[1];
 	}
-	if (!ret && opt->card && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, card))
-		ret = -errno;
+	for (i = 0; !ret && i < opt->ncards; i++) {
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+			ret = -errno;
+			break;
+		}
+		near[cards] = pair[0];
+		card[cards++] = pair[1];
+	}
 	if (ret) {
 		vm_say("cannot make sockets: %s", strerror(-ret));
 		goto out;
 	}
 	arg_kernel(&a, k, initrd, kvm);
-	arg_machine(&a, opt, far, card[1]);
-	if (opt->card)
-		ret = start_emu(opt, at, card[0], m);
+	arg_machine(&a, opt, far, card);
+	for (i = 0; !ret && i < cards; i++)
+		ret = start_emu(opt, at, opt->card[i], near[i], &m->emu[i]);
 	if (ret)
 		goto out;
 	far[n++] = initrd;
-	if (card[1] >= 0)
-		far[n++] = card[1];
+	for (i = 0; i < cards; i++)
+		far[n++] = card[i];
 	m->qemu = spawn(&a, far, n, m->qemu_log);
 	if (m->qemu < 0) {
 		ret = (int)m->qemu;
@@ -226,9 +235,10 @@ out:
 	free_args(&a);
 	for (i = 0; i < n && i < VM_PORTS; i++)
 		close(far[i]);
-	for (i = 0; i < 2; i++)
-		if (card[i] >= 0)
-			close(card[i]);
+	for (i = 0; i < cards; i++) {
+		close(near[i]);
+		close(card[i]);
+	}
 	if (ret)
 		vm_machine_stop(m);
 	return ret;
@@ -247,19 +257,22 @@ static void end(pid_t *pid)
 void vm_machine_stop(struct vm_machine *m)
 {
 	const struct timespec tick = { .tv_nsec = 5000000 };
-	unsigned int i;
+	unsigned int i, k;
 
 	end(&m->qemu);
-	/* It ends by itself now, and can still take its own child with it. */
-	for (i = 0; m->emu > 0 && i < 200; i++) {
-		if (!i)
-			kill(m->emu, SIGTERM);
-		if (waitpid(m->emu, NULL, WNOHANG) == m->emu)
-			m->emu = 0;
-		else
-			nanosleep(&tick, NULL);
+	/* They end by themselves now, and can still take their own children with them. */
+	for (k = 0; k < VM_MAX_CARDS; k++)
+		if (m->emu[k] > 0)
+			kill(m->emu[k], SIGTERM);
+	for (k = 0; k < VM_MAX_CARDS; k++) {
+		for (i = 0; m->emu[k] > 0 && i < 200; i++) {
+			if (waitpid(m->emu[k], NULL, WNOHANG) == m->emu[k])
+				m->emu[k] = 0;
+			else
+				nanosleep(&tick, NULL);
+		}
+		end(&m->emu[k]);
 	}
-	end(&m->emu);
 	for (i = 0; i < VM_PORTS; i++)
 		if (m->port[i] >= 0)
 			close(m->port[i]);

@@ -19,8 +19,9 @@ static const char usage[] =
 	"as root in the current directory, and returns its output and exit status (128 + N for signal N; 125: pim-vm failed; 124: "
 	"time limit).\n"
 	"  --kernel FILE    guest kernel, bzImage or vmlinux, its modules beside it (default: of \"make deps\", else of /boot)\n"
-	"  --card FILE      card description, or none (default: cards/paper.card)\n"
+	"  --card FILE      card description, or none (default: cards/paper.card; may be repeated, for several cards)\n"
 	"  --module FILE    driver to load, or none (default: pim.ko beside pim-vm)\n"
+	"  --load NAME      load this module of the guest kernel too, if it is not built in (may be repeated)\n"
 	"  --rw DIR         writes to this directory reach the host (may be repeated)\n"
 	"  --timeout S      end the guest after S seconds (default 600)\n"
 	"  --accel WHICH    auto, kvm or tcg (default auto: kvm if a guest is seen to boot with it)\n"
@@ -142,7 +143,7 @@ static int parse_accel(const char *text, enum vm_accel *accel)
 }
 
 struct request {
-	const char *kernel, *card, *module, *rw[VM_MAX_RW];
+	const char *kernel, *card[VM_MAX_CARDS], *module, *rw[VM_MAX_RW];
 };
 
 static int parse_option(int c, struct request *req, struct vm_options *opt)
@@ -152,7 +153,18 @@ static int parse_option(int c, struct request *req, struct vm_options *opt)
 		req->kernel = optarg;
 		return 0;
 	case 'c':
-		req->card = optarg;
+		if (opt->ncards == VM_MAX_CARDS) {
+			vm_say("--card: at most %d of them", VM_MAX_CARDS);
+			return -EINVAL;
+		}
+		req->card[opt->ncards++] = optarg;
+		return 0;
+	case 'l':
+		if (opt->nload == VM_MAX_LOAD) {
+			vm_say("--load: at most %d of them", VM_MAX_LOAD);
+			return -EINVAL;
+		}
+		opt->load[opt->nload++] = optarg;
 		return 0;
 	case 'm':
 		req->module = optarg;
@@ -190,7 +202,7 @@ static int parse_option(int c, struct request *req, struct vm_options *opt)
 }
 
 /* The stock card and driver are found from where pim-vm itself is: in the build directory, or installed. */
-static int defaults(const struct vm_places *at, struct request *req)
+static int defaults(const struct vm_places *at, struct request *req, struct vm_options *opt)
 {
 	static char module[PATH_MAX + 32], card[2 * PATH_MAX];
 	static const char *const cards[] = { "%s/../cards/paper.card", "%s/../share/rt-pim/cards/paper.card",
@@ -206,21 +218,22 @@ static int defaults(const struct vm_places *at, struct request *req)
 		}
 		req->module = module;
 	}
-	if (req->card)
+	if (opt->ncards)
 		return 0;
+	opt->ncards = 1;
 	if (env && *env) {
-		req->card = env;
+		req->card[0] = env;
 		return 0;
 	}
 	for (i = 0; i < sizeof(cards) / sizeof(*cards); i++) {
 		snprintf(card, sizeof(card), cards[i], at->bin);
 		if (!access(card, R_OK)) {
-			req->card = card;
+			req->card[0] = card;
 			return 0;
 		}
 	}
 	if (!access("cards/paper.card", R_OK)) {
-		req->card = "cards/paper.card";
+		req->card[0] = "cards/paper.card";
 		return 0;
 	}
 	vm_say("no cards/paper.card beside pim-vm or here: give --card FILE");
@@ -230,14 +243,19 @@ static int defaults(const struct vm_places *at, struct request *req)
 static int resolve(const struct vm_places *at, struct request *req, struct vm_options *opt)
 {
 	unsigned int i;
-	int ret = defaults(at, req);
+	int ret = defaults(at, req, opt);
 
 	if (ret)
 		return ret;
 	if (req->kernel && !(opt->kernel = existing("--kernel", req->kernel, false)))
 		return -EINVAL;
-	if (strcmp(req->card, "none") && !(opt->card = existing("--card", req->card, false)))
-		return -EINVAL;
+	if (opt->ncards == 1 && !strcmp(req->card[0], "none"))
+		opt->ncards = 0;
+	for (i = 0; i < opt->ncards; i++) {
+		opt->card[i] = existing("--card", req->card[i], false);
+		if (!opt->card[i])
+			return -EINVAL;
+	}
 	if (strcmp(req->module, "none") && !(opt->module = existing("--module", req->module, false)))
 		return -EINVAL;
 	for (i = 0; i < opt->nrw; i++) {
@@ -254,6 +272,7 @@ static int parse(int argc, char **argv, struct request *req, struct vm_options *
 		{ "kernel", required_argument, NULL, 'k' },
 		{ "card", required_argument, NULL, 'c' },
 		{ "module", required_argument, NULL, 'm' },
+		{ "load", required_argument, NULL, 'l' },
 		{ "rw", required_argument, NULL, 'w' },
 		{ "timeout", required_argument, NULL, 't' },
 		{ "accel", required_argument, NULL, 'a' },

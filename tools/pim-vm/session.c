@@ -237,6 +237,7 @@ static void reap(struct session *s)
 {
 	const struct timespec moment = { .tv_nsec = 100 * MS };
 	int status, qemu = -1, emu = -1, tries;
+	unsigned int i;
 	pid_t pid;
 
 	for (tries = 0; tries < 2; tries++) {
@@ -244,9 +245,12 @@ static void reap(struct session *s)
 			if (pid == s->m.qemu) {
 				s->m.qemu = 0;
 				qemu = status;
-			} else if (pid == s->m.emu) {
-				s->m.emu = 0;
-				emu = status;
+			}
+			for (i = 0; i < VM_MAX_CARDS; i++) {
+				if (pid == s->m.emu[i]) {
+					s->m.emu[i] = 0;
+					emu = status;
+				}
 			}
 		}
 		/* The emulator also ends because QEMU did: then QEMU is the one to talk about, and cannot be far. */

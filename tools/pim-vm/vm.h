@@ -9,6 +9,8 @@
 #include <sys/types.h>
 
 #define VM_MAX_RW 8
+#define VM_MAX_CARDS 4
+#define VM_MAX_LOAD 8
 #define VM_FAILED 125 /* exit status: pim-vm's own failure */
 #define VM_TIMED_OUT 124
 
@@ -17,8 +19,11 @@ enum vm_accel { VM_AUTO, VM_KVM, VM_TCG };
 /** struct vm_options - the command line, paths made absolute */
 struct vm_options {
 	const char *kernel; /* bzImage or vmlinux; NULL: find one */
-	const char *card;
+	const char *card[VM_MAX_CARDS];
+	unsigned int ncards;
 	const char *module; /* NULL: none */
+	const char *load[VM_MAX_LOAD]; /* modules of the guest kernel, by name */
+	unsigned int nload;
 	const char *dmesg; /* where to put the guest's kernel log, or NULL */
 	const char *rw[VM_MAX_RW];
 	unsigned int nrw;
@@ -59,7 +64,7 @@ enum vm_port { VM_OUT, VM_ERR, VM_LOG, VM_CTL, VM_CONSOLE, VM_PORTS };
 
 /** struct vm_machine - the processes of a run */
 struct vm_machine {
-	pid_t qemu, emu;
+	pid_t qemu, emu[VM_MAX_CARDS];
 	int port[VM_PORTS];
 	int qemu_log; /* QEMU's own messages */
 };
