@@ -226,6 +226,7 @@ static int pim_claim_settle(struct pim_claim *cl)
 	LIST_HEAD(ended);
 	int ret;
 
+	/* Pairs with the release of pim_change_finish(), its last look at the change. */
 	ret = pim_claim_wait(cl, smp_load_acquire(&c->over));
 	if (ret) {
 		spin_lock(&cl->auth->lock);
@@ -327,7 +328,7 @@ static int pim_claim_check(struct pim_device *pim, const struct drm_pim_authorit
 			return -EACCES;
 		if (args->deadline_ns && args->deadline_ns <= ktime_get_ns())
 			return -ETIME;
-		return pim_reset_alive(pim) ? 0 : -EIO;
+		return pim_watchdog_alive(pim) ? 0 : -EIO;
 	case DRM_PIM_AUTHORITY_RELEASE:
 		if ((args->flags & ~DRM_PIM_AUTHORITY_ASYNC) || args->owner || args->timeout_ns || args->deadline_ns || args->min_ns ||
 		    args->max_ns || args->host_requests || args->priority)

@@ -52,6 +52,12 @@ static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 }
 #endif
 
+/* Is it one of these? Newer kernels mark the pointer for RCU; that of a fence with a release function stays. */
+static inline bool pim_fence_is(const struct dma_fence *fence, const struct dma_fence_ops *ops)
+{
+	return (__force const struct dma_fence_ops *)fence->ops == ops;
+}
+
 /* Signals once all of its fences have. Takes over @fences on success. */
 static inline struct dma_fence_array *pim_fence_array(int n, struct dma_fence **fences)
 {
@@ -91,7 +97,14 @@ static inline struct dma_fence_array *pim_fence_array(int n, struct dma_fence **
 #define PIM_SCHED_DEPENDENCY dependency
 #endif
 
-/* No time-out of the scheduler's own: pim_reset.c watches the card as a whole. */
+/* Kernels have turned the order of priorities around, and given the lowest another name. */
+#ifdef PIM_HAVE_SCHED_PRIORITY_LOW
+#define PIM_SCHED_LOW DRM_SCHED_PRIORITY_LOW
+#else
+#define PIM_SCHED_LOW DRM_SCHED_PRIORITY_MIN
+#endif
+
+/* No time-out of the scheduler's own: pim_watchdog.c watches the card as a whole. */
 static inline int pim_sched_init(struct drm_gpu_scheduler *sched, const struct drm_sched_backend_ops *ops, u32 limit, const char *name,
 				 struct device *dev)
 {

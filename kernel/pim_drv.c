@@ -14,7 +14,7 @@ struct workqueue_struct *pim_wq;
 
 uint pim_job_timeout_ms = 10000;
 module_param_named(job_timeout_ms, pim_job_timeout_ms, uint, 0644);
-MODULE_PARM_DESC(job_timeout_ms, "time without any job completing after which the card is reset, in ms");
+MODULE_PARM_DESC(job_timeout_ms, "time that a job may take, of queues that ask for none, in ms");
 
 uint pim_reset_timeout_ms = 5000;
 module_param_named(reset_timeout_ms, pim_reset_timeout_ms, uint, 0644);
@@ -103,9 +103,9 @@ static const struct drm_driver pim_driver = {
 	.ioctls = pim_ioctls,
 	.num_ioctls = ARRAY_SIZE(pim_ioctls),
 	.fops = &pim_fops,
-	PIM_DRIVER_SHOW_FDINFO(pim_client_show)
 	PIM_DRIVER_PRIME
 	.gem_prime_import = pim_prime_import,
+	PIM_DRIVER_SHOW_FDINFO(pim_client_show)
 #ifdef CONFIG_DEBUG_FS
 	.debugfs_init = pim_debugfs_init,
 #endif
@@ -138,7 +138,10 @@ static int pim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pim_auth_init(pim);
 	if (ret)
 		return ret;
-	ret = pim_reset_init(pim);
+	ret = pim_dump_init(pim);
+	if (ret)
+		return ret;
+	ret = pim_watchdog_init(pim);
 	if (ret)
 		return ret;
 	xa_init_flags(&pim->queues, XA_FLAGS_ALLOC);
@@ -175,6 +178,29 @@ static void pim_remove(struct pci_dev *pdev)
 	pim_reset_unplug(pim);
 }
 
+static int pim_suspend(struct device *dev)
+{
+	return pim_reset_suspend(dev_get_drvdata(dev));
+}
+
+static int pim_resume(struct device *dev)
+{
+	return pim_reset_resume(dev_get_drvdata(dev));
+}
+
+/* The card's memory lives as long as its power: a sleep keeps that, a hibernation does not. */
+static int pim_hibernate(struct device *dev)
+{
+	dev_err(dev, "the memory of the card would be lost: no hibernation while pim.ko is bound\n");
+	return -EOPNOTSUPP;
+}
+
+static const struct dev_pm_ops pim_pm_ops = {
+	.suspend = pm_sleep_ptr(pim_suspend),
+	.resume = pm_sleep_ptr(pim_resume),
+	.freeze = pm_sleep_ptr(pim_hibernate),
+};
+
 static const struct pci_device_id pim_pci_ids[] = {
 	{ PCI_DEVICE(PIM_PCI_VENDOR, PIM_PCI_DEVICE) },
 	{ }
@@ -187,6 +213,7 @@ static struct pci_driver pim_pci_driver = {
 	.probe = pim_probe,
 	.remove = pim_remove,
 	.dev_groups = pim_attr_groups,
+	.driver.pm = pm_sleep_ptr(&pim_pm_ops),
 };
 
 static int __init pim_init(void)

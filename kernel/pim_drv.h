@@ -10,6 +10,7 @@
  *	pim_auth.bo_lock	list of buffers of a domain; held while their mappings are zapped
  *	pim_auth.fault_sem	pim_domain.cpu against page faults
  *	pim_ring.lock		one ring's positions
+ *	pim_queue.state		how far a queue is
  *	pim_auth.lock		claims, owners, counts; innermost, but for the lock of an eventfd
  */
 #ifndef PIM_DRV_H
@@ -43,11 +44,28 @@
 
 struct pim_job;
 
+enum pim_rank {
+	PIM_RANK_LOW,
+	PIM_RANK_NORMAL,
+	PIM_RANK_HIGH,
+	PIM_RANKS,
+};
+
+#define PIM_RING_LOG 8 /* completions that a core dump shows */
+
 /*
  * struct pim_ring - one engine's ring
  * @head: seqno of the last job seen completed
- * @tail: seqno of the last job written
+ * @tail: seqno of the last job that entered it
+ * @given: seqno of the last job given to the card
+ * @paused: jobs enter it, but are not given to the card
+ * @frozen: what the card says it completed does not count
  * @broken: what the card did that it must not; a reset is due
+ * @since: ns of the monotonic clock since when the job after @head could run
+ * @stopped: seqno of the job that the card was told to end, at @stopped_at
+ * @jobs: by entry
+ * @spare: of the same size, for the day they move
+ * @active: queues with jobs not done, by rank
  */
 struct pim_ring {
 	struct pim_device *pim;
@@ -55,11 +73,35 @@ struct pim_ring {
 	spinlock_t lock;
 	u64 head;
 	u64 tail;
-	u64 oldest_ns; /* since when the oldest job is that */
+	u64 given;
+	bool paused;
 	bool frozen;
 	const char *broken;
+	u64 since;
+	u64 stopped;
+	unsigned long stopped_at;
 	struct pim_job **jobs;
+	struct pim_job **spare;
+	struct {
+		u64 seqno;
+		u64 seq;
+		u32 slot;
+		u32 status;
+	} log[PIM_RING_LOG];
+	u64 logged;
+	atomic_t active[PIM_RANKS];
 	struct drm_gpu_scheduler sched;
+};
+
+/*
+ * struct pim_dump - the next core dump
+ * @taken: @text is filled in and not yet handed over
+ */
+struct pim_dump {
+	char *text;
+	size_t len;
+	unsigned long taken;
+	struct work_struct work;
 };
 
 /*
@@ -68,6 +110,7 @@ struct pim_ring {
  * @regs: BAR from its begin to the host window, uncached
  * @mem: BAR from the host window on, write-combined
  * @lost: the card does not answer
+ * @asleep: from suspend to resume
  * @queues: live queues, by slot pair
  */
 struct pim_device {
@@ -81,12 +124,13 @@ struct pim_device {
 
 	u32 generation;
 	bool lost;
+	bool asleep;
 	struct rw_semaphore reset_sem;
 	struct delayed_work watchdog;
-	unsigned long progress; /* jiffies of the last completion, or of the first job after idleness */
 	u64 heartbeat;
 	unsigned long heartbeat_at;
 	u64 resets;
+	struct pim_dump dump;
 
 	struct pim_ring ring[PIM_HW_ENGINES];
 	struct xarray queues;
@@ -128,9 +172,22 @@ struct pim_file {
 };
 
 /*
+ * struct pim_pace - how far a queue is ahead of its engine; the engine's scheduler thread's own
+ * @flagged: number of the last job that interrupts for the pace's sake
+ * @fence: the last two of these, the older one first
+ */
+struct pim_pace {
+	u64 flagged;
+	struct dma_fence *fence[2];
+};
+
+/*
  * struct pim_queue - jobs in order on each engine
  * @stop: no more jobs go to a ring: closed or failed. Once one job is refused, so are all after it: they may wait for its slot value
  * @slot: first of two slots on the card, one per engine
+ * @pending: jobs not done
+ * @policy: of jobs that ask for the queue's
+ * @pid: who made it, in the kernel's terms; with @comm for the core dump
  * @batch_id: high half of this queue's batch numbers, so that two queues never share a batch
  * @last: `scheduled` fence of the job submitted last, on @last_engine
  */
@@ -141,6 +198,11 @@ struct pim_queue {
 	struct drm_sched_entity entity[PIM_HW_ENGINES];
 	u64 context[PIM_HW_ENGINES];
 	u64 submitted[PIM_HW_ENGINES];
+	atomic_t pending[PIM_HW_ENGINES];
+	struct pim_pace pace[PIM_HW_ENGINES];
+	enum pim_rank rank;
+	u32 timeout_ms;
+	struct pim_hw_policy policy;
 	u32 slot;
 	u32 batch_id;
 	u64 file;
@@ -304,6 +366,8 @@ int pim_watch_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 struct pim_queue *pim_queue_get(struct pim_file *pf, u32 id);
 void pim_queue_put(struct pim_queue *queue);
 void pim_queue_fail(struct pim_queue *queue, u32 engine, u64 seq, const struct pim_hw_done *done);
+void pim_queue_lose(struct pim_queue *queue);
+void pim_queue_stop(struct pim_queue *queue, u32 what);
 void pim_queue_close_all(struct pim_file *pf);
 void pim_queue_restore(struct pim_device *pim);
 int pim_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
@@ -331,15 +395,26 @@ void pim_job_number(struct pim_job *job, u64 seq);
 void pim_job_destroy(struct pim_job *job);
 bool pim_job_is_fence_of(struct dma_fence *fence, const struct pim_device *pim);
 void pim_job_finish(struct pim_job *job, const struct pim_hw_done *done);
+bool pim_job_waits(const struct pim_job *job);
+
+/* pim_pace.c */
+void pim_pace_enter(struct pim_job *job);
+void pim_pace_leave(struct pim_job *job);
+struct dma_fence *pim_pace_wait(struct pim_job *job);
+void pim_pace_run(struct pim_job *job);
+void pim_pace_fini(struct pim_queue *queue);
 
 /* pim_ring.c */
 int pim_ring_init(struct pim_device *pim);
 void pim_ring_write(struct pim_ring *ring, struct pim_job *job);
 void pim_ring_process(struct pim_ring *ring);
-void pim_ring_freeze(struct pim_ring *ring);
-void pim_ring_cancel(struct pim_ring *ring, u32 first_status);
-void pim_ring_thaw(struct pim_ring *ring);
 bool pim_ring_busy(struct pim_ring *ring);
+bool pim_ring_working(struct pim_ring *ring);
+void pim_ring_pause(struct pim_ring *ring);
+void pim_ring_freeze(struct pim_ring *ring);
+void pim_ring_lose(struct pim_ring *ring, u64 started);
+void pim_ring_thaw(struct pim_ring *ring);
+struct pim_job *pim_ring_head(struct pim_ring *ring);
 void pim_ring_account(struct pim_job *job);
 u64 pim_ring_busy_ns(struct pim_ring *ring, const struct pim_client *client);
 
@@ -347,11 +422,22 @@ u64 pim_ring_busy_ns(struct pim_ring *ring, const struct pim_client *client);
 int pim_irq_init(struct pim_device *pim);
 
 /* pim_reset.c */
-int pim_reset_init(struct pim_device *pim);
 int pim_reset_handshake(struct pim_device *pim, unsigned int timeout_ms);
-bool pim_reset_alive(struct pim_device *pim);
-void pim_reset_kick(struct pim_device *pim);
+bool pim_reset_ready(struct pim_device *pim);
+void pim_reset_recover(struct pim_device *pim, const char *reason);
+void pim_reset_revive(struct pim_device *pim);
 void pim_reset_unplug(struct pim_device *pim);
+int pim_reset_suspend(struct pim_device *pim);
+int pim_reset_resume(struct pim_device *pim);
+
+/* pim_watchdog.c */
+int pim_watchdog_init(struct pim_device *pim);
+bool pim_watchdog_alive(struct pim_device *pim);
+void pim_watchdog_kick(struct pim_device *pim);
+
+/* pim_dump.c */
+int pim_dump_init(struct pim_device *pim);
+void pim_dump_take(struct pim_device *pim, const char *reason, u32 engines);
 
 /* pim_param.c */
 extern const struct attribute_group *pim_attr_groups[];

@@ -22,7 +22,7 @@ static irqreturn_t pim_irq_event(int irq, void *arg)
 	int idx;
 
 	if (drm_dev_enter(&pim->drm, &idx)) {
-		pim_reset_kick(pim);
+		pim_watchdog_kick(pim);
 		drm_dev_exit(idx);
 	}
 	return IRQ_HANDLED;

@@ -65,7 +65,7 @@ static struct pim_fence *pim_fence_alloc(const struct pim_device *pim, u32 engin
 /* Does a job of this card signal it? */
 bool pim_job_is_fence_of(struct dma_fence *fence, const struct pim_device *pim)
 {
-	return fence->ops == &pim_fence_ops && to_pim_fence(fence)->pim == pim;
+	return pim_fence_is(fence, &pim_fence_ops) && to_pim_fence(fence)->pim == pim;
 }
 
 static void pim_fence_end(struct dma_fence *fence, int error)
@@ -87,6 +87,25 @@ static const int pim_status_error[] = {
 	[PIM_HW_E_CANCELED] = -ECANCELED,
 };
 
+/* Nobody waits for the job any more, in its queue or outside. */
+static void pim_job_end(struct pim_job *job, int error)
+{
+	pim_pace_leave(job);
+	pim_fence_end(job->fence, error); /* the job may be freed from here on */
+}
+
+/* Does the job, in its ring, wait for the other engine? */
+bool pim_job_waits(const struct pim_job *job)
+{
+	const struct pim_queue *queue = job->queue;
+	u32 i;
+
+	for (i = 0; i < job->desc.nwaits; i++)
+		if (READ_ONCE(queue->completed[job->desc.wait[i].slot - queue->slot]) < job->desc.wait[i].value)
+			return true;
+	return false;
+}
+
 /* The job left its ring; its status is known to be in range. */
 void pim_job_finish(struct pim_job *job, const struct pim_hw_done *done)
 {
@@ -97,10 +116,10 @@ void pim_job_finish(struct pim_job *job, const struct pim_hw_done *done)
 	if (done->status != PIM_HW_OK)
 		pim_queue_fail(queue, job->engine, job->seq, done);
 	spin_lock(&queue->state);
-	queue->completed[job->engine] = job->seq;
+	WRITE_ONCE(queue->completed[job->engine], job->seq);
 	spin_unlock(&queue->state);
 	trace_pim_job_done(job, done->status);
-	pim_fence_end(job->fence, pim_status_error[done->status]); /* the job may be freed from here on */
+	pim_job_end(job, pim_status_error[done->status]);
 }
 
 static struct dma_fence *pim_job_dependency(struct drm_sched_job *base, struct drm_sched_entity *entity)
@@ -109,7 +128,7 @@ static struct dma_fence *pim_job_dependency(struct drm_sched_job *base, struct d
 	struct dma_fence *after = job->after;
 
 	job->after = NULL;
-	return after; /* with its reference */
+	return after ?: pim_pace_wait(job); /* with its reference */
 }
 
 /*
@@ -132,8 +151,10 @@ static struct dma_fence *pim_job_run(struct drm_sched_job *base)
 			ret = -EIO;
 		} else {
 			ret = pim_auth_start(job);
-			if (!ret)
+			if (!ret) {
+				pim_pace_run(job);
 				pim_ring_write(&pim->ring[job->engine], job);
+			}
 		}
 		up_read(&pim->reset_sem);
 		drm_dev_exit(idx);
@@ -144,7 +165,7 @@ static struct dma_fence *pim_job_run(struct drm_sched_job *base)
 		done.status = PIM_HW_E_AUTHORITY;
 	pim_queue_fail(queue, job->engine, job->seq, &done);
 	trace_pim_job_done(job, done.status);
-	pim_fence_end(job->fence, ret);
+	pim_job_end(job, ret);
 	return ERR_PTR(ret);
 }
 
@@ -167,7 +188,7 @@ static void pim_job_free(struct drm_sched_job *base)
 
 	/* A scheduler that is torn down may drop a job that never ran. */
 	if (!dma_fence_is_signaled(job->fence))
-		pim_fence_end(job->fence, -ECANCELED);
+		pim_job_end(job, -ECANCELED);
 	pim_auth_leave(job);
 	if (llist_add(&job->free, &pim_job_freed))
 		queue_work(pim_wq, &pim_job_freer);

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Queues: jobs in order on each engine, two slots of the card, and the first failure. */
+#include <linux/nospec.h>
+#include <linux/sched.h>
+
+#include "pim_compat.h"
 #include "pim_drv.h"
 
 static void pim_queue_set_slots(struct pim_queue *queue, const u64 *value)
@@ -12,7 +16,22 @@ static void pim_queue_set_slots(struct pim_queue *queue, const u64 *value)
 		slot = pim->regs + pim->hw.slots_off + (queue->slot + e) * sizeof(struct pim_hw_slot);
 		writeq(value[e], slot + offsetof(struct pim_hw_slot, value));
 		writel(0, slot + offsetof(struct pim_hw_slot, error));
+		writel(PIM_HW_STOP_NONE, slot + offsetof(struct pim_hw_slot, stop));
 	}
+}
+
+/* Tell the card to end the queue's jobs: enum pim_hw_stop. */
+void pim_queue_stop(struct pim_queue *queue, u32 what)
+{
+	struct pim_device *pim = queue->pim;
+	u32 e;
+
+	for (e = 0; e < PIM_HW_ENGINES; e++)
+		writel(what, pim->regs + pim->hw.slots_off + (queue->slot + e) * sizeof(struct pim_hw_slot) +
+			     offsetof(struct pim_hw_slot, stop));
+	mb(); /* the wish before the doorbells */
+	for (e = 0; e < PIM_HW_ENGINES; e++)
+		pim_device_doorbell(pim, e);
 }
 
 static void pim_queue_release(struct kref *refs)
@@ -27,6 +46,7 @@ static void pim_queue_release(struct kref *refs)
 	 */
 	for (e = 0; e < PIM_HW_ENGINES; e++)
 		drm_sched_entity_fini(&queue->entity[e]);
+	pim_pace_fini(queue);
 	xa_erase(&pim->queues, queue->slot / PIM_HW_ENGINES);
 	dma_fence_put(queue->last);
 	pim_client_put(queue->client);
@@ -60,6 +80,8 @@ void pim_queue_fail(struct pim_queue *queue, u32 engine, u64 seq, const struct p
 
 	spin_lock(&queue->state);
 	WRITE_ONCE(queue->stop, true);
+	if (done->status != PIM_HW_E_CANCELED)
+		first->flags |= DRM_PIM_QUEUE_GUILTY;
 	if (!first->status || (first->status == PIM_HW_E_CANCELED && done->status != PIM_HW_E_CANCELED)) {
 		first->status = done->status;
 		first->engine = engine;
@@ -68,6 +90,15 @@ void pim_queue_fail(struct pim_queue *queue, u32 engine, u64 seq, const struct p
 		first->seq = seq;
 		first->address = done->address;
 	}
+	spin_unlock(&queue->state);
+}
+
+/* A reset cost it a running job. */
+void pim_queue_lose(struct pim_queue *queue)
+{
+	spin_lock(&queue->state);
+	if (!(queue->first.flags & DRM_PIM_QUEUE_GUILTY))
+		queue->first.flags |= DRM_PIM_QUEUE_INNOCENT;
 	spin_unlock(&queue->state);
 }
 
@@ -83,12 +114,22 @@ void pim_queue_restore(struct pim_device *pim)
 	xa_unlock(&pim->queues);
 }
 
-/* Jobs in a ring run on; the others are refused when their turn comes. The last job takes the queue with it. */
+/* Jobs that the card has begun run on; the others end when their turn comes. The last job takes the queue with it. */
 static void pim_queue_close(struct pim_queue *queue)
 {
+	struct pim_device *pim = queue->pim;
+	int idx;
+
+	/* Against a reset, which decides by it what begins anew. */
+	down_read(&pim->reset_sem);
 	spin_lock(&queue->state);
 	WRITE_ONCE(queue->stop, true);
 	spin_unlock(&queue->state);
+	if (drm_dev_enter(&pim->drm, &idx)) {
+		pim_queue_stop(queue, PIM_HW_STOP_WAITING);
+		drm_dev_exit(idx);
+	}
+	up_read(&pim->reset_sem);
 	mutex_lock(&queue->lock);
 	queue->closed = true;
 	mutex_unlock(&queue->lock);
@@ -106,6 +147,15 @@ void pim_queue_close_all(struct pim_file *pf)
 	}
 }
 
+static const struct {
+	enum pim_rank rank;
+	enum drm_sched_priority sched;
+} pim_priorities[] = {
+	[DRM_PIM_PRIORITY_NORMAL] = { PIM_RANK_NORMAL, DRM_SCHED_PRIORITY_NORMAL },
+	[DRM_PIM_PRIORITY_HIGH] = { PIM_RANK_HIGH, DRM_SCHED_PRIORITY_HIGH },
+	[DRM_PIM_PRIORITY_LOW] = { PIM_RANK_LOW, PIM_SCHED_LOW },
+};
+
 int pim_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct pim_device *pim = to_pim(drm);
@@ -114,11 +164,16 @@ int pim_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file *
 	struct drm_gpu_scheduler *sched;
 	static const u64 zero[PIM_HW_ENGINES];
 	struct pim_queue *queue;
-	u32 index, e;
+	u32 index, prio, e;
 	int ret, idx;
 
-	if (args->flags || args->priority || args->timeout_ms)
+	BUILD_BUG_ON(sizeof(queue->policy) != sizeof(args->policy));
+
+	if (args->flags || args->priority >= ARRAY_SIZE(pim_priorities) || args->timeout_ms > READ_ONCE(pim_max_job_timeout_ms))
 		return -EINVAL;
+	prio = array_index_nospec(args->priority, ARRAY_SIZE(pim_priorities));
+	if (pim_priorities[prio].rank > PIM_RANK_NORMAL && !capable(CAP_SYS_NICE))
+		return -EACCES;
 	queue = kzalloc(sizeof(*queue), GFP_KERNEL);
 	if (!queue)
 		return -ENOMEM;
@@ -128,12 +183,19 @@ int pim_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file *
 	queue->client = pf->client;
 	kref_get(&queue->client->refs);
 	queue->batch_id = atomic_inc_return(&pim->batch_ids);
+	queue->rank = pim_priorities[prio].rank;
+	queue->timeout_ms = args->timeout_ms;
+	memcpy(&queue->policy, args->policy, sizeof(queue->policy));
+	if (queue->policy.pad) {
+		ret = -EINVAL;
+		goto free;
+	}
 	mutex_init(&queue->lock);
 	spin_lock_init(&queue->state);
 	for (e = 0; e < PIM_HW_ENGINES; e++) {
 		queue->context[e] = dma_fence_context_alloc(1);
 		sched = &pim->ring[e].sched;
-		ret = drm_sched_entity_init(&queue->entity[e], DRM_SCHED_PRIORITY_NORMAL, &sched, 1, NULL);
+		ret = drm_sched_entity_init(&queue->entity[e], pim_priorities[prio].sched, &sched, 1, NULL);
 		if (ret)
 			goto fini;
 	}
@@ -170,6 +232,7 @@ fini:
 		drm_sched_entity_fini(&queue->entity[e]);
 	pim_client_put(queue->client);
 	mutex_destroy(&queue->lock);
+free:
 	kfree(queue);
 	return ret;
 }

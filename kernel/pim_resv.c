@@ -124,22 +124,37 @@ void pim_resv_publish(struct pim_device *pim, struct pim_resv_set *set, u32 engi
 				   set->write[engine] & BIT_ULL(i) ? DMA_RESV_USAGE_WRITE : DMA_RESV_USAGE_READ);
 }
 
+static bool pim_resv_signaled(struct dma_resv *resv, u64 context)
+{
+	struct dma_resv_iter cursor;
+	struct dma_fence *fence;
+
+	dma_resv_for_each_fence(&cursor, resv, DMA_RESV_USAGE_BOOKKEEP, fence)
+		if (fence->context == context && !dma_fence_is_signaled(fence))
+			return false;
+	return true;
+}
+
 /*
- * Let go of the fences that have signalled: each of ours keeps the module, and nobody else removes them while nothing new comes. Copying a
- * reservation object to itself leaves what has not signalled.
+ * Let go of the fences that have signalled: each of ours keeps the module, and nobody else removes them while nothing new comes. In place: a
+ * list that became empty would keep dma_resv_wait_timeout() of Linux 6.1 going round for ever.
  */
 void pim_resv_prune(struct pim_device *pim)
 {
+	struct dma_fence *stub = dma_fence_get_stub(), *fence;
+	struct dma_resv_iter cursor;
+	struct dma_resv *resv;
 	u32 i;
 
 	for_each_resv(i, pim->resvs) {
-		struct dma_resv *resv = pim_resv(pim, i);
-
+		resv = pim_resv(pim, i);
 		dma_resv_lock(resv, NULL);
-		if (dma_resv_copy_fences(resv, resv))
-			drm_dbg(&pim->drm, "no memory: signalled fences stay for a while\n");
+		dma_resv_for_each_fence(&cursor, resv, DMA_RESV_USAGE_BOOKKEEP, fence)
+			if (fence != stub && pim_resv_signaled(resv, fence->context))
+				dma_resv_replace_fences(resv, fence->context, stub, DMA_RESV_USAGE_BOOKKEEP);
 		dma_resv_unlock(resv);
 	}
+	dma_fence_put(stub);
 }
 
 static void pim_resv_fini(struct drm_device *drm, void *unused)

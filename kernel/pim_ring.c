@@ -15,32 +15,68 @@ static u32 pim_ring_entry(const struct pim_ring *ring, u64 seqno)
 	return (seqno - 1) & (ring->pim->hw.ring_entries - 1);
 }
 
+/*
+ * Under lock: give the card the jobs up to the tail, from the seqno on; the doorbell is left to the caller. The reset_sem is held, so nobody
+ * resets it.
+ */
+static void pim_ring_give(struct pim_ring *ring, u64 seqno)
+{
+	struct pim_device *pim = ring->pim;
+	u32 e = ring->engine, entry;
+	struct pim_job *job;
+
+	for (; seqno <= ring->tail; seqno++) {
+		entry = pim_ring_entry(ring, seqno);
+		job = ring->jobs[entry];
+		job->desc.seqno = seqno;
+		if (!(seqno & (pim->hw.ring_entries / PIM_IRQS_PER_RING - 1)))
+			job->desc.flags |= PIM_HW_JOB_IRQ;
+		memcpy_toio(pim->regs + pim->hw.ring_off[e] + entry * sizeof(job->desc), &job->desc, sizeof(job->desc));
+		trace_pim_job_run(job);
+	}
+	ring->given = ring->tail;
+	mb(); /* the descriptors before the tail, for an outside process as well */
+	writeq(ring->tail, pim->regs + PIM_HW_CONTROL_OFF + offsetof(struct pim_hw_control, tail) + e * sizeof(u64));
+	mb(); /* the tail before the doorbell */
+}
+
 /* The scheduler's limit keeps the ring from overflowing: a place is free once its fence has signalled. */
 void pim_ring_write(struct pim_ring *ring, struct pim_job *job)
 {
 	struct pim_device *pim = ring->pim;
-	u32 entry, e = ring->engine;
+	bool give;
+	u32 entry;
 
 	spin_lock(&ring->lock);
-	if (ring->head == ring->tail) {
-		WRITE_ONCE(pim->progress, jiffies);
-		ring->oldest_ns = ktime_get_ns();
-	}
+	if (ring->head == ring->tail)
+		ring->since = ktime_get_ns();
 	ring->tail++;
 	entry = pim_ring_entry(ring, ring->tail);
 	WARN_ON_ONCE(ring->jobs[entry]);
 	ring->jobs[entry] = job;
-	job->desc.seqno = ring->tail;
-	if (!(ring->tail & (pim->hw.ring_entries / PIM_IRQS_PER_RING - 1)))
-		job->desc.flags |= PIM_HW_JOB_IRQ;
-	memcpy_toio(pim->regs + pim->hw.ring_off[e] + entry * sizeof(job->desc), &job->desc, sizeof(job->desc));
-	trace_pim_job_run(job);
-	mb(); /* the descriptor before the tail, for an outside process as well */
-	writeq(ring->tail, pim->regs + PIM_HW_CONTROL_OFF + offsetof(struct pim_hw_control, tail) + e * sizeof(u64));
-	mb(); /* the tail before the doorbell */
+	give = !ring->paused;
+	if (give)
+		pim_ring_give(ring, ring->tail);
 	spin_unlock(&ring->lock);
-	pim_device_doorbell(pim, e);
+	if (give)
+		pim_device_doorbell(pim, ring->engine);
 	queue_delayed_work(pim_wq, &pim->watchdog, msecs_to_jiffies(PIM_WATCHDOG_MS));
+}
+
+/* Under lock: the oldest job leaves. */
+static void pim_ring_pop(struct pim_ring *ring, const struct pim_hw_done *done)
+{
+	u32 entry = pim_ring_entry(ring, ring->head + 1), at = ring->logged++ % PIM_RING_LOG;
+	struct pim_job *job = ring->jobs[entry];
+
+	ring->log[at].seqno = ring->head + 1;
+	ring->log[at].seq = job->seq;
+	ring->log[at].slot = job->queue->slot;
+	ring->log[at].status = done->status;
+	ring->jobs[entry] = NULL;
+	ring->head++;
+	ring->since = ktime_get_ns();
+	pim_job_finish(job, done);
 }
 
 /* Take what the card says it completed. */
@@ -49,18 +85,16 @@ static void pim_ring_take(struct pim_ring *ring)
 	struct pim_device *pim = ring->pim;
 	u32 e = ring->engine, entry;
 	struct pim_hw_done done;
-	struct pim_job *job;
 	u64 completed;
 
 	completed = readq(pim->regs + PIM_HW_STATE_OFF + offsetof(struct pim_hw_state, completed) + e * sizeof(u64));
 	mb(); /* the counter before the records it covers */
 	if (completed == ring->head)
 		return;
-	if (completed < ring->head || completed > ring->tail) {
+	if (completed < ring->head || completed > ring->given) {
 		ring->broken = "it completed jobs that it was not given";
 		return;
 	}
-	WRITE_ONCE(pim->progress, jiffies);
 	while (ring->head < completed) {
 		entry = pim_ring_entry(ring, ring->head + 1);
 		memcpy_fromio(&done, pim->regs + pim->hw.done_off[e] + entry * sizeof(done), sizeof(done));
@@ -72,10 +106,7 @@ static void pim_ring_take(struct pim_ring *ring)
 			ring->broken = "a completion record has an unknown status";
 			return;
 		}
-		ring->head++;
-		job = ring->jobs[entry];
-		ring->jobs[entry] = NULL;
-		pim_job_finish(job, &done);
+		pim_ring_pop(ring, &done);
 	}
 }
 
@@ -85,7 +116,7 @@ void pim_ring_process(struct pim_ring *ring)
 	if (!ring->frozen && !ring->broken) {
 		pim_ring_take(ring);
 		if (ring->broken)
-			pim_reset_kick(ring->pim);
+			pim_watchdog_kick(ring->pim);
 	}
 	spin_unlock(&ring->lock);
 }
@@ -108,9 +139,8 @@ void pim_ring_account(struct pim_job *job)
 	u64 now = ktime_get_ns();
 
 	lockdep_assert_held(&ring->lock);
-	client->busy_ns[ring->engine] += now - ring->oldest_ns;
+	client->busy_ns[ring->engine] += now - ring->since;
 	client->jobs[ring->engine]++;
-	ring->oldest_ns = now;
 }
 
 /* Time that the oldest job was one of this client's, up to now. */
@@ -121,52 +151,99 @@ u64 pim_ring_busy_ns(struct pim_ring *ring, const struct pim_client *client)
 	spin_lock(&ring->lock);
 	ns = client->busy_ns[ring->engine];
 	if (ring->head != ring->tail && ring->jobs[pim_ring_entry(ring, ring->head + 1)]->queue->client == client)
-		ns += ktime_get_ns() - ring->oldest_ns;
+		ns += ktime_get_ns() - ring->since;
 	spin_unlock(&ring->lock);
 	return ns;
 }
 
-/* From here on nothing the card writes counts. */
+/* Has the card jobs to do? */
+bool pim_ring_working(struct pim_ring *ring)
+{
+	bool working;
+
+	spin_lock(&ring->lock);
+	working = ring->head < ring->given;
+	spin_unlock(&ring->lock);
+	return working;
+}
+
+/* Under lock: the job that is to complete next, or NULL. */
+struct pim_job *pim_ring_head(struct pim_ring *ring)
+{
+	lockdep_assert_held(&ring->lock);
+	return ring->head == ring->tail ? NULL : ring->jobs[pim_ring_entry(ring, ring->head + 1)];
+}
+
+/* From here on the card gets no more jobs. */
+void pim_ring_pause(struct pim_ring *ring)
+{
+	spin_lock(&ring->lock);
+	ring->paused = true;
+	spin_unlock(&ring->lock);
+}
+
+/* From here on nothing the card writes counts, either. */
 void pim_ring_freeze(struct pim_ring *ring)
 {
 	spin_lock(&ring->lock);
+	ring->paused = true;
 	ring->frozen = true;
 	spin_unlock(&ring->lock);
 }
 
-/* The card has forgotten its jobs, or is gone: end them. The oldest one gets first_status. */
-void pim_ring_cancel(struct pim_ring *ring, u32 first_status)
+/*
+ * The card is quiet: end the jobs it had begun, up to a seqno that it says itself. One that says too much costs its users more jobs, one
+ * that says too little runs a job twice, within its own buffers.
+ */
+void pim_ring_lose(struct pim_ring *ring, u64 started)
 {
-	struct pim_hw_done done = { .status = first_status };
-	struct pim_job *job;
-	u32 entry;
+	struct pim_hw_done done = {};
 
 	spin_lock(&ring->lock);
-	while (ring->head < ring->tail) {
-		ring->head++;
-		entry = pim_ring_entry(ring, ring->head);
-		job = ring->jobs[entry];
-		ring->jobs[entry] = NULL;
-		pim_job_finish(job, &done);
-		done.status = PIM_HW_E_CANCELED;
+	while (ring->head < ring->tail && ring->head < started) {
+		done.status = ring->head + 1 == ring->stopped ? PIM_HW_E_TIMEOUT : PIM_HW_E_CANCELED;
+		pim_queue_lose(pim_ring_head(ring)->queue);
+		pim_ring_pop(ring, &done);
 	}
 	spin_unlock(&ring->lock);
 }
 
-/* After a reset both sides count from one again. */
+/* After a reset both sides count from one again; jobs that are left begin anew, in their order, if nothing they may wait for was lost. */
 void pim_ring_thaw(struct pim_ring *ring)
 {
+	static const struct pim_hw_done canceled = { .status = PIM_HW_E_CANCELED };
+	struct pim_job *job;
+	u64 tail = 0;
+
 	spin_lock(&ring->lock);
+	while ((job = pim_ring_head(ring))) {
+		if (READ_ONCE(job->queue->stop)) {
+			pim_ring_pop(ring, &canceled);
+			continue;
+		}
+		ring->jobs[pim_ring_entry(ring, ++ring->head)] = NULL;
+		ring->spare[pim_ring_entry(ring, ++tail)] = job;
+	}
+	swap(ring->jobs, ring->spare);
 	ring->head = 0;
-	ring->tail = 0;
+	ring->tail = tail;
+	ring->given = 0;
+	ring->since = ktime_get_ns();
+	ring->stopped = 0;
 	ring->broken = NULL;
+	ring->paused = false;
 	ring->frozen = false;
+	if (tail)
+		pim_ring_give(ring, 1);
 	spin_unlock(&ring->lock);
+	if (tail)
+		pim_device_doorbell(ring->pim, ring->engine);
 }
 
 static void pim_ring_fini(struct drm_device *drm, void *ring)
 {
 	kvfree(((struct pim_ring *)ring)->jobs);
+	kvfree(((struct pim_ring *)ring)->spare);
 }
 
 int pim_ring_init(struct pim_device *pim)
@@ -179,13 +256,15 @@ int pim_ring_init(struct pim_device *pim)
 		ring->pim = pim;
 		ring->engine = e;
 		spin_lock_init(&ring->lock);
-		ring->frozen = true; /* until the first reset */
+		ring->paused = true; /* until the first reset */
+		ring->frozen = true;
 		ring->jobs = kvcalloc(pim->hw.ring_entries, sizeof(ring->jobs[0]), GFP_KERNEL);
-		if (!ring->jobs)
-			return -ENOMEM;
+		ring->spare = kvcalloc(pim->hw.ring_entries, sizeof(ring->spare[0]), GFP_KERNEL);
 		ret = drmm_add_action_or_reset(&pim->drm, pim_ring_fini, ring);
 		if (ret)
 			return ret;
+		if (!ring->jobs || !ring->spare)
+			return -ENOMEM;
 	}
 	return 0;
 }

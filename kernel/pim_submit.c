@@ -11,9 +11,8 @@
 #include "pim_drv.h"
 #include "pim_trace.h"
 
-#define PIM_JOB_FLAGS (DRM_PIM_JOB_TIMED | DRM_PIM_JOB_CLOSE)
+#define PIM_JOB_FLAGS (DRM_PIM_JOB_TIMED | DRM_PIM_JOB_CLOSE | DRM_PIM_JOB_QUEUE_POLICY)
 #define PIM_ENGINE_BITS (BIT(PIM_HW_ENGINES) - 1)
-#define PIM_POLICY_PAD 3 /* index in drm_pim_job.policy */
 
 /*
  * struct pim_submit - one call
@@ -101,6 +100,17 @@ static int pim_submit_batch(const struct pim_queue *queue, const struct drm_pim_
 	return 0;
 }
 
+/* What a queue has for its jobs, or their own. */
+static int pim_submit_policy(const struct pim_queue *queue, const struct drm_pim_job *in, struct pim_hw_desc *desc)
+{
+	if (in->flags & DRM_PIM_JOB_QUEUE_POLICY) {
+		desc->policy = queue->policy;
+		return memchr_inv(in->policy, 0, sizeof(in->policy)) ? -EINVAL : 0;
+	}
+	memcpy(&desc->policy, in->policy, sizeof(desc->policy));
+	return desc->policy.pad ? -EINVAL : 0;
+}
+
 /* Everything of a job that does not depend on its number. */
 static int pim_submit_job(struct pim_submit *s, const struct drm_pim_job *in)
 {
@@ -113,8 +123,7 @@ static int pim_submit_job(struct pim_submit *s, const struct drm_pim_job *in)
 	BUILD_BUG_ON(DRM_PIM_JOB_MAX_WAITS != PIM_HW_MAX_WAITS);
 
 	if (in->engine >= PIM_HW_ENGINES || (in->flags & ~PIM_JOB_FLAGS) || in->nwaits > DRM_PIM_JOB_MAX_WAITS ||
-	    in->nbindings > DRM_PIM_JOB_MAX_BINDINGS || in->payload_bytes > DRM_PIM_JOB_MAX_PAYLOAD || in->pad ||
-	    in->policy[PIM_POLICY_PAD])
+	    in->nbindings > DRM_PIM_JOB_MAX_BINDINGS || in->payload_bytes > DRM_PIM_JOB_MAX_PAYLOAD || in->pad)
 		return -EINVAL;
 	job = pim_job_alloc(s->queue, array_index_nospec(in->engine, PIM_HW_ENGINES));
 	if (!job)
@@ -122,8 +131,9 @@ static int pim_submit_job(struct pim_submit *s, const struct drm_pim_job *in)
 	s->jobs[s->njobs++] = job;
 	desc = &job->desc;
 	desc->op = in->op;
-	memcpy(&desc->policy, in->policy, sizeof(desc->policy));
-	ret = pim_submit_bindings(s, in, job);
+	ret = pim_submit_policy(s->queue, in, desc);
+	if (!ret)
+		ret = pim_submit_bindings(s, in, job);
 	if (!ret)
 		ret = pim_submit_timing(in, desc);
 	if (!ret)
@@ -238,6 +248,7 @@ static int pim_submit_push(struct pim_submit *s)
 		if (queue->last && queue->last_engine != job->engine)
 			job->after = dma_fence_get(queue->last);
 		trace_pim_job_queue(job);
+		pim_pace_enter(job);
 		drm_sched_job_arm(&job->base);
 		dma_fence_put(queue->last);
 		queue->last = dma_fence_get(&job->base.s_fence->scheduled);
@@ -313,7 +324,7 @@ int pim_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 	s.queue = pim_queue_get(file->driver_priv, args->queue);
 	if (!s.queue)
 		return -ENOENT;
-	ret = pim_reset_alive(pim) ? pim_submit_run(&s) : -EIO;
+	ret = pim_watchdog_alive(pim) ? pim_submit_run(&s) : -EIO;
 	pim_submit_cleanup(&s);
 	pim_queue_put(s.queue);
 	return ret;

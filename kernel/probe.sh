@@ -91,6 +91,11 @@ probe SCHED_JOB_CLIENT <<'END'
 int pim_probe(struct drm_sched_job *j, struct drm_sched_entity *e);
 int pim_probe(struct drm_sched_job *j, struct drm_sched_entity *e) { return drm_sched_job_init(j, e, 1, NULL, 1); }
 END
+probe SCHED_PRIORITY_LOW <<'END'
+#include <drm/gpu_scheduler.h>
+extern const enum drm_sched_priority pim_probe;
+const enum drm_sched_priority pim_probe = DRM_SCHED_PRIORITY_LOW;
+END
 probe SCHED_PREPARE_JOB <<'END'
 #include <drm/gpu_scheduler.h>
 extern const struct drm_sched_backend_ops pim_probe;

@@ -30,7 +30,7 @@
 #endif
 
 #define PIM_HW_MAGIC 0x314d4950u /* "PIM1" */
-#define PIM_HW_ABI_MAJOR 1u /* a driver refuses a card of another major */
+#define PIM_HW_ABI_MAJOR 2u /* a driver refuses a card of another major */
 #define PIM_HW_ABI_MINOR 0u /* features are added at the end, with a bit in features */
 
 #define PIM_HW_PAGE 4096u
@@ -68,8 +68,8 @@ enum pim_hw_engine {
  * struct pim_hw_header - what the card is; constant from reset on
  *
  * Geometry: a stack has pcs pseudo-channels, a pseudo-channel has bank_groups of banks, each of rows x row_bytes. One PIM
- * unit is shared by banks_per_unit banks. A domain is stacks * pcs / domains
- * pseudo-channels, in their order, and a contiguous domain_bytes of PIM memory.
+ * unit is shared by banks_per_unit banks. A domain is stacks * pcs / domains pseudo-channels, in their order, and a contiguous
+ * domain_bytes of PIM memory.
  */
 struct pim_hw_header {
 	__u32 magic;
@@ -138,6 +138,7 @@ struct pim_hw_state {
 	__u64 completed[PIM_HW_ENGINES]; /* seqno of the last job completed; its done record is valid */
 	__u64 now_ns; /* modelled clock of the card at the end of the last batch timed */
 	__u64 heartbeat; /* counts while the card's process lives and works */
+	__u64 started[PIM_HW_ENGINES]; /* seqno of the last job whose execution began; RESET leaves it until the first job after it begins */
 };
 
 /* Who may touch a domain. */
@@ -170,7 +171,14 @@ struct pim_hw_authority {
 struct pim_hw_slot {
 	__u64 value;
 	__u32 error;
-	__u32 pad;
+	__u32 stop; /* enum pim_hw_stop; driver */
+};
+
+/* What the driver wants of the jobs that signal a slot. */
+enum pim_hw_stop {
+	PIM_HW_STOP_NONE = 0,
+	PIM_HW_STOP_WAITING = 1, /* those whose execution has not begun end with PIM_HW_E_CANCELED */
+	PIM_HW_STOP_ALL = 2, /* the one in execution, too, ends as soon as it can, with PIM_HW_E_TIMEOUT */
 };
 
 struct pim_hw_wait {
@@ -215,7 +223,7 @@ struct pim_hw_policy {
 /* struct pim_hw_desc.flags */
 #define PIM_HW_JOB_IRQ 1u /* raise the engine's vector when the job is done */
 #define PIM_HW_JOB_TIMED 2u /* write a struct pim_hw_timing at time_off of binding time_binding */
-#define PIM_HW_JOB_CLOSE 4u /* last job of its engine in the batch */
+#define PIM_HW_JOB_CLOSE 4u /* last job of its engine in the batch; the batch is timed with the last of these */
 
 /* struct pim_hw_desc.op */
 enum pim_hw_op {
@@ -460,8 +468,8 @@ enum pim_hw_status {
 	PIM_HW_E_ACCESS = 3, /* the binding does not allow this access */
 	PIM_HW_E_LOCALITY = 4, /* a unit was sent to a column that is not in its banks */
 	PIM_HW_E_AUTHORITY = 5, /* the job's side does not own the domain */
-	PIM_HW_E_TIMEOUT = 6, /* a program ran past the card's instruction limit */
-	PIM_HW_E_CANCELED = 7, /* a job it depends on failed */
+	PIM_HW_E_TIMEOUT = 6, /* a program ran past the card's instruction limit, or PIM_HW_STOP_ALL ended the job */
+	PIM_HW_E_CANCELED = 7, /* a job it depends on failed, or its slot was stopped before it began */
 };
 
 /** struct pim_hw_done - completion record; entry of the job's descriptor */
@@ -478,7 +486,7 @@ struct pim_hw_done {
 /**
  * struct pim_hw_timing - modelled time of one job, in ns of the card's clock
  *
- * Written when its batch is closed, if it lies in the time binding of a job that closes the batch (of the job itself without a batch).
+ * Written when its batch is closed, if it lies in the time binding of the job that closes it last (of the job itself without a batch).
  */
 struct pim_hw_timing {
 	__u64 queued_ns; /* its waits were over and its engine free */
@@ -496,7 +504,7 @@ struct pim_hw_timing {
 
 PIM_HW_ASSERT(sizeof(struct pim_hw_header) == 240);
 PIM_HW_ASSERT(sizeof(struct pim_hw_control) == 24);
-PIM_HW_ASSERT(sizeof(struct pim_hw_state) == 40);
+PIM_HW_ASSERT(sizeof(struct pim_hw_state) == 56);
 PIM_HW_ASSERT(sizeof(struct pim_hw_domain) == 40);
 PIM_HW_ASSERT(sizeof(struct pim_hw_authority) <= PIM_HW_PAGE);
 PIM_HW_ASSERT(sizeof(struct pim_hw_slot) == 16);

@@ -267,6 +267,14 @@ uint32_t queue_new(int fd)
 	return c.queue;
 }
 
+uint32_t queue_with(int fd, uint32_t priority, uint32_t timeout_ms)
+{
+	struct drm_pim_queue_create c = { .priority = priority, .timeout_ms = timeout_ms };
+
+	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_QUEUE_CREATE, &c));
+	return c.queue;
+}
+
 int queue_destroy(int fd, uint32_t queue)
 {
 	struct drm_pim_queue_destroy d = { .queue = queue };
@@ -377,25 +385,104 @@ int submit(int fd, uint32_t queue, const struct drm_pim_job *jobs, uint32_t n, u
 	return ret;
 }
 
-static void gate(int fd, uint32_t queue, uint32_t out, uint32_t engine)
-{
-	struct drm_pim_job job = job_nop(engine);
+/* Unit and base-die instructions as hw.h has them. */
+#define UNIT(op, rest) ((uint32_t)(op) << 28 | (rest))
+#define BASE(op) ((uint32_t)(op) << 26)
+#define SPIN_CRF 4
+#define SPIN_SRF 256 /* of test-4dom.card, the last of them RET */
+#define SPIN_INNER 32767u /* bound of a loop counter */
 
-	job.flags = DRM_PIM_JOB_CLOSE;
-	job.batch = 1;
-	job.batch_engines = 3;
+void spin_code(volatile uint32_t *code, uint32_t rounds)
+{
+	uint32_t inner = rounds < SPIN_INNER ? rounds : SPIN_INNER, i;
+
+	for (i = SPIN_CRF; i < SPIN_CRF + SPIN_SRF - 1; i++)
+		code[i] = BASE(PIM_B_RSQRT);
+	code[i] = BASE(PIM_B_RET);
+	code[3] = UNIT(PIM_I_EXIT, 0);
+	code[2] = rounds ? UNIT(PIM_I_JUMP, (rounds / inner) << 11) : UNIT(PIM_I_NOP, 0);
+	code[1] = rounds ? UNIT(PIM_I_JUMP, inner << 11) : UNIT(PIM_I_NOP, 0);
+	code[0] = rounds ? UNIT(PIM_I_SCAL, 0) : UNIT(PIM_I_NOP, 0);
+}
+
+struct drm_pim_job job_spin(struct drm_pim_binding *code, struct pim_hw_program *payload)
+{
+	struct drm_pim_job job = job_on(DRM_PIM_ENGINE_PIM, code);
+
+	memset(payload, 0, sizeof(*payload));
+	payload->crf_len = SPIN_CRF;
+	payload->srf_len = SPIN_SRF;
+	payload->blocks = payload->planes = payload->run_bytes = 1;
+	job.op = PIM_HW_OP_PROGRAM;
+	job.payload = (uintptr_t)payload;
+	job.payload_bytes = sizeof(*payload);
+	return job;
+}
+
+void spin(int fd, uint32_t queue, uint32_t rounds, uint32_t out)
+{
+	struct drm_pim_binding b = { .handle = gem(fd, SPIN_BYTES, DRM_PIM_GEM_WINDOW, 0), .access = DRM_PIM_ACCESS_READ, .bytes = SPIN_BYTES };
+	volatile uint32_t *code = gem_map(fd, b.handle, SPIN_BYTES);
+	struct pim_hw_program payload;
+	struct drm_pim_job job = job_spin(&b, &payload);
+
+	spin_code(code, rounds);
+	CHECK_OK(munmap((void *)code, SPIN_BYTES)); /* a mapping holds the file */
 	CHECK_OK(submit(fd, queue, &job, 1, 0, out, NULL));
+	CHECK_OK(gem_close(fd, b.handle));
+}
+
+#define GATE_JOBS 24 /* one after the other, so that an open gate is soon through */
+#define GATE_ROUNDS 16384
+
+static struct gate {
+	int fd;
+	uint32_t queue;
+	volatile uint32_t *code; /* NULL: open */
+} gates[16];
+
+/* The entry of a closed gate, or a free one. */
+static struct gate *gate_of(int fd, uint32_t queue, bool closed)
+{
+	struct gate *g = gates;
+
+	while (closed ? !g->code || g->fd != fd || g->queue != queue : !!g->code)
+		CHECK(++g < gates + sizeof(gates) / sizeof(gates[0]));
+	return g;
 }
 
 void gate_close(int fd, uint32_t queue, uint32_t out)
 {
-	gate(fd, queue, out, DRM_PIM_ENGINE_HOST);
+	struct drm_pim_binding b = { .handle = gem(fd, SPIN_BYTES, DRM_PIM_GEM_WINDOW, 0), .access = DRM_PIM_ACCESS_READ, .bytes = SPIN_BYTES };
+	struct drm_pim_job spin[GATE_JOBS], job = job_nop(DRM_PIM_ENGINE_HOST);
+	struct pim_hw_program payload;
+	struct gate *g = gate_of(fd, queue, false);
+	uint64_t seq[2];
+	unsigned int i;
+
+	g->fd = fd;
+	g->queue = queue;
+	g->code = gem_map(fd, b.handle, SPIN_BYTES);
+	spin_code(g->code, GATE_ROUNDS);
+	for (i = 0; i < GATE_JOBS; i++)
+		spin[i] = job_spin(&b, &payload);
+	CHECK_OK(submit(fd, queue, spin, GATE_JOBS, 0, 0, seq));
+	job_wait(&job, DRM_PIM_ENGINE_PIM, seq[DRM_PIM_ENGINE_PIM]);
+	CHECK_OK(submit(fd, queue, &job, 1, 0, out, NULL));
+	CHECK_OK(gem_close(fd, b.handle));
 	sleep_ms(50); /* the job is in its ring */
 }
 
 void gate_open(int fd, uint32_t queue, uint32_t out)
 {
-	gate(fd, queue, out, DRM_PIM_ENGINE_PIM);
+	struct drm_pim_job job = job_nop(DRM_PIM_ENGINE_PIM);
+	struct gate *g = gate_of(fd, queue, true);
+
+	spin_code(g->code, 0);
+	CHECK_OK(munmap((void *)g->code, SPIN_BYTES)); /* a mapping holds the file */
+	g->code = NULL;
+	if (out)
+		CHECK_OK(submit(fd, queue, &job, 1, 0, out, NULL));
 }
 
 /* -- authority ------------------------------------------------------------------------------------------------------ */
@@ -442,6 +529,25 @@ struct drm_pim_domain_query authority(int fd, uint32_t domain)
 
 	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_DOMAIN_QUERY, &q));
 	return q;
+}
+
+void usable(void)
+{
+	int fd = dev_open();
+	uint32_t q = queue_new(fd), done = syncobj_new(fd);
+	struct drm_pim_binding b = { .handle = gem(fd, 65536, 0, 0), .access = 3, .bytes = 65536 };
+	struct pim_hw_copy payload;
+	struct drm_pim_job fill = job_fill(&b, &payload, 0x12345678);
+	volatile uint32_t *p = gem_map(fd, b.handle, 65536);
+
+	CHECK_OK(submit(fd, q, &fill, 1, 0, done, NULL));
+	CHECK_OK(syncobj_wait(fd, done, 0, 10000));
+	CHECK_EQ(syncobj_status(fd, done), 1);
+	CHECK_EQ(p[100], 0x12345678);
+	CHECK_OK(munmap((void *)p, 65536)); /* a mapping holds the file */
+	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 10000));
+	CHECK_OK(release(fd, 1));
+	close(fd);
 }
 
 /* -- processes ------------------------------------------------------------------------------------------------------ */

@@ -32,6 +32,7 @@ extern const struct test place_tests[], copy_tests[], prime_tests[], import_test
 extern const struct test map_tests[], drm_core_tests[], drm_syncobj_tests[], race_tests[], leak_tests[];
 extern const struct test stress_tests[]; /* only with --stress */
 extern const struct test abi_tests[], observe_tests[];
+extern const struct test recovery_tests[], lies_tests[], sleep_tests[];
 
 /* The test's process ends with a message. */
 void fail(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));
@@ -78,8 +79,12 @@ bool fence_signalled(int sync_file, unsigned int ms); /* within the time */
 int syncobj_file(int fd, uint32_t handle); /* a sync file */
 
 uint32_t queue_new(int fd);
+uint32_t queue_with(int fd, uint32_t priority, uint32_t timeout_ms);
 int queue_destroy(int fd, uint32_t queue);
 struct drm_pim_queue_query queue_query(int fd, uint32_t queue);
+
+/* The card does its work for a new client. */
+void usable(void);
 
 uint32_t syncobj_new(int fd);
 int syncobj_wait(int fd, uint32_t handle, uint64_t point, unsigned int ms); /* -ETIME */
@@ -102,7 +107,20 @@ void job_wait(struct drm_pim_job *job, uint32_t engine, uint64_t seq);
 int submit(int fd, uint32_t queue, const struct drm_pim_job *jobs, uint32_t n, uint32_t in, uint32_t out, uint64_t seq[2]);
 
 /*
- * A HOST job that does not end until gate_open(): it closes a batch that the PIM engine has not closed yet. Its fence is `out`.
+ * A PIM program that takes its time: some microseconds per round, 2^18 rounds at most. Its code is read from the buffer (at least SPIN_BYTES)
+ * when the job begins, so that spin_code() with zero rounds makes a job that waits end at once.
+ */
+#define SPIN_BYTES 4096
+#define SPIN_SECONDS (1u << 18) /* rounds: seconds on any machine, but no card calls it endless */
+void spin_code(volatile uint32_t *code, uint32_t rounds);
+struct drm_pim_job job_spin(struct drm_pim_binding *code, struct pim_hw_program *payload);
+
+/* A spinning program of its own buffer; `out` is its fence. */
+void spin(int fd, uint32_t queue, uint32_t rounds, uint32_t out);
+
+/*
+ * A HOST job in its ring that does not end until gate_open(), or some seconds later: it waits for PIM programs, so both rings are taken.
+ * Its fence is `out`.
  */
 void gate_close(int fd, uint32_t queue, uint32_t out);
 void gate_open(int fd, uint32_t queue, uint32_t out);

@@ -18,6 +18,7 @@ static const struct test * const default_suites[] = {
 	param_tests, gem_tests, queue_tests, submit_tests, sync_tests, authority_tests, claim_tests, claim_sync_tests, fault_tests, life_tests,
 	place_tests, copy_tests, prime_tests, import_tests, map_tests, drm_core_tests, drm_syncobj_tests, race_tests, leak_tests,
 	abi_tests, observe_tests,
+	recovery_tests, lies_tests, sleep_tests, /* the last one: see run.sh */
 };
 
 static const struct test * const stress_suites[] = { stress_tests };

@@ -253,6 +253,31 @@ static void importer_gates(void)
 	}
 }
 
+/* Who comes while PIM has the memory waits for its end: jobs that waited for him would wait for themselves. */
+static void late_importer(void)
+{
+	struct vgem v = vgem();
+	int fd = dev_open(), buf, file;
+	uint32_t h = gem(fd, SIZE, 0, 0), q = queue_new(fd), done = syncobj_new(fd), fence;
+	struct drm_pim_binding b = { .handle = h, .access = READ | WRITE, .bytes = SIZE };
+	struct drm_pim_job job = job_on(DRM_PIM_ENGINE_PIM, &b);
+
+	buf = prime_export(fd, h);
+	CHECK(buf >= 0);
+	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 1000));
+	fence = vgem_attach(&v, VGEM_WRITE);
+	file = buf_fence(v.buf, DMA_BUF_SYNC_READ);
+	CHECK_OK(buf_add_fence(buf, file, DMA_BUF_SYNC_WRITE));
+	CHECK_OK(submit(fd, q, &job, 1, 0, done, NULL));
+	CHECK_OK(syncobj_wait(fd, done, 0, 5000));
+	CHECK_EQ(syncobj_status(fd, done), 1);
+	/* But the next hand-over waits for him. */
+	CHECK_OK(release(fd, 1));
+	CHECK_EQ(acquire(fd, 1, DRM_PIM_OWNER_PIM, 100), -ETIME);
+	vgem_signal(&v, fence);
+	CHECK_OK(acquire(fd, 1, DRM_PIM_OWNER_PIM, 5000));
+}
+
 /* A fence of another driver by way of a syncobj. */
 static void sync_file_in(void)
 {
@@ -431,6 +456,7 @@ const struct test import_tests[] = {
 	{ "a copy waits for vgem's fences: writers of its source, everybody of its destination", copy_waits },
 	{ "vgem, which wants pages, cannot import card memory", no_pages },
 	{ "an importer's fence in a dma-buf holds back jobs on that buffer, and only those", importer_gates },
+	{ "a job of a claim does not wait for importers that came after it, the next hand-over does", late_importer },
 	{ "a sync file of another driver comes in by a syncobj, and one of ours goes out", sync_file_in },
 	{ "bytes are copied between the card and udmabuf, both ways", udmabuf },
 	{ "two cards share a buffer", cards_share },

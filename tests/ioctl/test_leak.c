@@ -21,7 +21,7 @@ struct usage {
 	uint32_t queues; /* that one file can have */
 	uint32_t bytes_ok; /* domains and window that can be had as a whole: one bit each */
 	int descriptors;
-	long jobs; /* in the slab, -1: not to be seen */
+	long jobs; /* in the slab */
 	long unreclaimable_kib, available_kib;
 };
 
@@ -63,14 +63,24 @@ static void shrink(const char *cache)
 	close(fd);
 }
 
+static long jobs_left(void)
+{
+	shrink("pim_job");
+	return number_in("/proc/slabinfo", "pim_job ");
+}
+
 static struct usage usage(void)
 {
 	struct usage u = { .descriptors = descriptors() };
+	uint64_t end = now_ms() + 20000;
 	struct drm_pim_queue_create c = { 0 };
 	int fd = dev_open();
 	uint32_t n = (uint32_t)param(fd, DRM_PIM_PARAM_DOMAINS), d, h;
 	int ret;
 
+	while (jobs_left() && now_ms() < end) /* those of the dead end first, and are freed by a worker */
+		sleep_ms(20);
+	sleep_ms(100);
 	for (d = 0; d < n; d++) {
 		CHECK_EQ(authority(fd, d).owner, DRM_PIM_OWNER_HOST);
 		CHECK_EQ(authority(fd, d).holder, 0);
@@ -83,9 +93,7 @@ static struct usage usage(void)
 		u.queues++;
 	CHECK_EQ(ret, -ENOSPC);
 	close(fd);
-	sleep_ms(300); /* what is freed from a worker */
-	shrink("pim_job");
-	u.jobs = number_in("/proc/slabinfo", "pim_job ");
+	u.jobs = jobs_left();
 	u.unreclaimable_kib = number_in("/proc/meminfo", "SUnreclaim:");
 	u.available_kib = number_in("/proc/meminfo", "MemAvailable:");
 	return u;

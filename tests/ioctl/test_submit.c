@@ -106,7 +106,7 @@ static void bad_fields(void)
 	} bad[] = {
 		{ offsetof(struct drm_pim_job, engine), 2 },
 		{ offsetof(struct drm_pim_job, engine), 0xffffffff },
-		{ offsetof(struct drm_pim_job, flags), 4 },
+		{ offsetof(struct drm_pim_job, flags), 8 },
 		{ offsetof(struct drm_pim_job, flags), 1u << 31 },
 		{ offsetof(struct drm_pim_job, flags), DRM_PIM_JOB_CLOSE },
 		{ offsetof(struct drm_pim_job, flags), DRM_PIM_JOB_TIMED },
@@ -314,7 +314,9 @@ static void failure_stops_queue(void)
 	CHECK_EQ(q.status, PIM_HW_E_INVALID);
 	CHECK_EQ(q.engine, DRM_PIM_ENGINE_HOST);
 	CHECK_EQ(q.seq, 2);
+	CHECK_EQ(q.flags, DRM_PIM_QUEUE_GUILTY);
 	CHECK_EQ(submit(r.fd, r.queue, jobs, 1, 0, 0, NULL), -EIO);
+	CHECK_EQ(queue_query(r.fd, other).flags, 0);
 	CHECK_OK(submit(r.fd, other, jobs, 1, 0, fine, NULL));
 	CHECK_OK(syncobj_wait(r.fd, fine, 0, 5000));
 	CHECK_EQ(syncobj_status(r.fd, fine), 1);

@@ -65,9 +65,13 @@ START_TEST(a_card_started_again_touches_no_ring_before_the_handshake)
 		pim_card_doorbell(rig->card, PIM_HW_HOST);
 		usleep(20000);
 	}
-	ck_assert_uint_eq(rig->state->completed[PIM_HW_HOST], 0);
+	/* Its predecessor's, for a driver that asks what was lost. */
+	ck_assert_uint_eq(rig->state->completed[PIM_HW_HOST], 1);
+	ck_assert_uint_eq(rig->state->started[PIM_HW_HOST], 1);
 	rig_reset(rig, 7);
 	ck_assert_uint_eq(rig->state->state, PIM_HW_CARD_READY);
+	ck_assert_uint_eq(rig->state->completed[PIM_HW_HOST], 0);
+	ck_assert_uint_eq(rig->state->started[PIM_HW_HOST], 1);
 	done = rig_run(rig, PIM_HW_HOST, &d);
 	ck_assert_uint_eq(done.status, PIM_HW_OK);
 	ck_assert_uint_eq(done.seqno, 1);
@@ -192,20 +196,83 @@ START_TEST(reset_drops_a_job_that_waits_for_ever)
 	rig_own(rig, PIM_HW_OWNER_AUTO);
 	rig_wait(&d, 1, 1);
 	rig_queue(rig, PIM_HW_HOST, &d);
-	d.batch = 9;
-	d.batch_rings = 3;
-	d.flags = PIM_HW_JOB_CLOSE;
-	d.nwaits = 0;
-	rig_queue(rig, PIM_HW_PIM, &d); /* waits for the other ring to close the batch */
 	pim_card_doorbell(rig->card, PIM_HW_HOST);
 	usleep(20000);
 	rig_reset(rig, 2);
 	ck_assert_uint_eq(rig->state->completed[PIM_HW_HOST], 0);
-	ck_assert_uint_eq(rig->state->completed[PIM_HW_PIM], 0);
+	ck_assert_uint_eq(rig->state->started[PIM_HW_HOST], 0); /* it never ran */
 	ck_assert_uint_eq(rig->domain[3].owner, PIM_HW_OWNER_HOST);
 	d = nop();
 	ck_assert_uint_eq(rig_run(rig, PIM_HW_HOST, &d).status, PIM_HW_OK);
 	ck_assert_uint_eq(rig_run(rig, PIM_HW_PIM, &d).status, PIM_HW_OK);
+}
+END_TEST
+
+/* A program of seconds, and what is queued behind it: its queue's (slot 1) and another's (slot 2). */
+static void queue_slow(uint64_t seqno[4])
+{
+	struct pim_hw_desc slow = { .op = PIM_HW_OP_PROGRAM }, next = nop(), other = nop(), waits = nop();
+	uint32_t *code = (uint32_t *)(rig->bar + rig->hw->window_off), i;
+
+	code[0] = scal(0);
+	code[1] = jump_to(PIM_J_COUNT, 0x7fff, 0);
+	code[2] = jump_to(PIM_J_COUNT, 8, 0);
+	code[3] = exit_insn();
+	for (i = 4; i < 259; i++)
+		code[i] = base_insn(PIM_B_RSQRT, 0, 0, 0, 0, 0);
+	code[259] = base_insn(PIM_B_RET, 0, 0, 0, 0, 0);
+	slow.program.code_binding = rig_bind(&slow, rig->hw->window_off, 4096, PIM_HW_READ);
+	slow.program.crf_len = 4;
+	slow.program.srf_len = 256;
+	slow.program.blocks = slow.program.planes = slow.program.run_bytes = 1;
+	rig_signal(&slow, 1, 1);
+	rig_signal(&next, 1, 2);
+	rig_signal(&other, 2, 1);
+	rig_wait(&waits, 1, 1);
+	rig_signal(&waits, 3, 1);
+	seqno[0] = rig_queue(rig, PIM_HW_PIM, &slow);
+	seqno[1] = rig_queue(rig, PIM_HW_PIM, &next);
+	seqno[2] = rig_queue(rig, PIM_HW_PIM, &other);
+	seqno[3] = rig_queue(rig, PIM_HW_HOST, &waits);
+	pim_card_doorbell(rig->card, PIM_HW_PIM);
+	pim_card_doorbell(rig->card, PIM_HW_HOST);
+	while (__atomic_load_n(&rig->state->started[PIM_HW_PIM], __ATOMIC_ACQUIRE) < seqno[0])
+		usleep(1000);
+}
+
+static void stop(uint32_t slot, uint32_t what)
+{
+	__atomic_store_n(&rig->slot[slot].stop, what, __ATOMIC_SEQ_CST);
+	pim_card_doorbell(rig->card, PIM_HW_PIM);
+	pim_card_doorbell(rig->card, PIM_HW_HOST);
+}
+
+START_TEST(a_stopped_slot_ends_its_jobs_and_no_others)
+{
+	uint64_t seqno[4];
+
+	queue_slow(seqno);
+	stop(1, PIM_HW_STOP_ALL);
+	ck_assert_uint_eq(rig_await(rig, PIM_HW_PIM, seqno[0]).status, PIM_HW_E_TIMEOUT);
+	ck_assert_uint_eq(rig_await(rig, PIM_HW_PIM, seqno[1]).status, PIM_HW_E_CANCELED);
+	ck_assert_uint_eq(rig_await(rig, PIM_HW_PIM, seqno[2]).status, PIM_HW_OK);
+	ck_assert_uint_eq(rig_await(rig, PIM_HW_HOST, seqno[3]).status, PIM_HW_E_CANCELED);
+	ck_assert_uint_eq(rig->state->started[PIM_HW_PIM], seqno[2]);
+}
+END_TEST
+
+START_TEST(a_slot_stopped_for_waiting_jobs_lets_the_one_in_execution_end)
+{
+	uint64_t seqno[4];
+
+	queue_slow(seqno);
+	stop(1, PIM_HW_STOP_WAITING);
+	stop(3, PIM_HW_STOP_WAITING); /* of a job that waits for the first one */
+	ck_assert_uint_eq(rig_await(rig, PIM_HW_HOST, seqno[3]).status, PIM_HW_E_CANCELED);
+	ck_assert_uint_lt(rig->state->completed[PIM_HW_PIM], seqno[0]);
+	ck_assert_uint_eq(rig_await(rig, PIM_HW_PIM, seqno[0]).status, PIM_HW_OK);
+	ck_assert_uint_eq(rig_await(rig, PIM_HW_PIM, seqno[1]).status, PIM_HW_E_CANCELED);
+	ck_assert_uint_eq(rig_await(rig, PIM_HW_PIM, seqno[2]).status, PIM_HW_OK);
 }
 END_TEST
 
@@ -343,6 +410,8 @@ int main(void)
 	tcase_add_test(t, a_descriptor_of_another_sequence_number_is_refused);
 	tcase_add_test(t, a_tail_out_of_reach_kills_the_card_until_reset);
 	tcase_add_test(t, reset_drops_a_job_that_waits_for_ever);
+	tcase_add_test(t, a_stopped_slot_ends_its_jobs_and_no_others);
+	tcase_add_test(t, a_slot_stopped_for_waiting_jobs_lets_the_one_in_execution_end);
 	tcase_add_test(t, the_heart_beats);
 	tcase_add_test(t, authority_is_checked_for_every_domain_of_a_job);
 	tcase_add_test(t, descriptors_that_mean_nothing_are_invalid);

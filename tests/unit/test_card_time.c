@@ -452,8 +452,83 @@ START_TEST(the_clock_goes_on_from_batch_to_batch_and_without_one)
 }
 END_TEST
 
+/* A job of an open batch: timed at window place `slot`, bound to the whole area. */
+static struct pim_hw_desc timed(const struct spec *j, uint64_t id, uint32_t rings, bool close, uint32_t slot)
+{
+	struct pim_hw_desc d = j->d;
+
+	d.batch = id;
+	d.batch_rings = rings;
+	d.flags = PIM_HW_JOB_TIMED | (close ? PIM_HW_JOB_CLOSE : 0);
+	d.policy.kind = PIM_HW_POLICY_SERIAL;
+	d.time_binding = rig_bind(&d, window(TIME_OFF), 4096, PIM_HW_WRITE);
+	d.time_off = slot * sizeof(struct pim_hw_timing);
+	return d;
+}
+
+static struct pim_hw_timing *timing(uint32_t slot)
+{
+	return (struct pim_hw_timing *)(rig->bar + window(TIME_OFF)) + slot;
+}
+
+START_TEST(a_closing_job_is_done_at_once_and_the_last_one_reports_the_same_whichever_it_is)
+{
+	struct pim_hw_timing t[2];
+	unsigned int first, k;
+
+	for (first = 0; first < PIM_HW_ENGINES; first++) {
+		struct batch b = { .n = 0 };
+
+		rig_reset(rig, rig->state->generation + 1);
+		rig_own(rig, PIM_HW_OWNER_AUTO);
+		memset(timing(0), 0, 4096);
+		add_copy(&b, 0, 1u << 16);
+		add_program(&b, 0, 16);
+		for (k = 0; k < PIM_HW_ENGINES; k++) {
+			unsigned int e = first ^ k;
+			struct pim_hw_desc d = timed(&b.job[e], 1, 3, true, e);
+
+			ck_assert_uint_eq(rig_run(rig, e, &d).status, PIM_HW_OK);
+			ck_assert_int_eq(timing(0)->end_ns != 0, k);
+			ck_assert_int_eq(timing(1)->end_ns != 0, k);
+		}
+		if (first)
+			ck_assert_mem_eq(t, timing(0), sizeof(t));
+		memcpy(t, timing(0), sizeof(t));
+	}
+}
+END_TEST
+
+START_TEST(an_owner_who_closes_no_batch_loses_his_oldest_and_nobody_elses)
+{
+	const uint64_t mine = 5ull << 32, his = 6ull << 32;
+	struct batch b = { .n = 0 };
+	struct pim_hw_desc d;
+	uint32_t i;
+
+	rig_own(rig, PIM_HW_OWNER_AUTO);
+	memset(timing(0), 0, 4096);
+	add_copy(&b, 0, 1u << 16);
+	d = timed(&b.job[0], mine | 1, 1, false, 0);
+	rig_run(rig, PIM_HW_HOST, &d);
+	for (i = 1; i <= 9; i++) {
+		d = timed(&b.job[0], his | i, 1, false, i);
+		rig_run(rig, PIM_HW_HOST, &d);
+	}
+	for (i = 2; i >= 1; i--) {
+		d = timed(&b.job[0], his | i, 1, true, 20);
+		rig_run(rig, PIM_HW_HOST, &d);
+	}
+	d = timed(&b.job[0], mine | 1, 1, true, 20);
+	rig_run(rig, PIM_HW_HOST, &d);
+	ck_assert_uint_gt(timing(0)->end_ns, 0);
+	ck_assert_uint_eq(timing(1)->end_ns, 0);
+	ck_assert_uint_gt(timing(2)->end_ns, 0);
+}
+END_TEST
+
 /* By the time a batch closes, the memory that an earlier job of it was bound to may be another client's. */
-START_TEST(a_report_is_written_only_where_the_closing_jobs_are_bound)
+START_TEST(a_report_is_written_only_where_the_last_closing_job_is_bound)
 {
 	const uint64_t early = window(TIME_OFF), late = window(TIME_OFF + 4096);
 	struct batch b = { .n = 0 };
@@ -499,7 +574,9 @@ int main(void)
 	tcase_add_test(t, different_domains_do_not_disturb_each_other);
 	tcase_add_test(t, a_gpu_computes_on_what_it_holds_and_then_stalls);
 	tcase_add_test(t, time_depends_on_the_work_alone);
-	tcase_add_test(t, a_report_is_written_only_where_the_closing_jobs_are_bound);
+	tcase_add_test(t, a_closing_job_is_done_at_once_and_the_last_one_reports_the_same_whichever_it_is);
+	tcase_add_test(t, an_owner_who_closes_no_batch_loses_his_oldest_and_nobody_elses);
+	tcase_add_test(t, a_report_is_written_only_where_the_last_closing_job_is_bound);
 	tcase_add_test(t, the_clock_goes_on_from_batch_to_batch_and_without_one);
 	suite_add_tcase(s, t);
 	return run_suite(s);

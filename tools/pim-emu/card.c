@@ -68,6 +68,7 @@ static void reset(struct pim_card *c, uint32_t generation)
 		card_store(&card_state(c)->completed[i], 0);
 	}
 	for (i = 0; i < c->cf.slots; i++) {
+		card_store(&card_slot(c, i)->stop, PIM_HW_STOP_NONE);
 		card_store(&card_slot(c, i)->error, 0);
 		card_store(&card_slot(c, i)->value, 0);
 	}
@@ -175,7 +176,10 @@ int pim_card_create(const struct pim_cardfile *cf, void *bar, pim_card_notify *n
 	if (ret)
 		goto out_pim;
 
-	memset(card_state(c), 0, sizeof(struct pim_hw_state));
+	/* What a former worker completed and started is still to be read. */
+	card_state(c)->now_ns = 0;
+	card_store(&card_state(c)->state, PIM_HW_CARD_DOWN);
+	card_store(&card_state(c)->generation, 0);
 	memcpy(bar, &c->hw, sizeof(c->hw));
 	for (i = 0; i < PIM_HW_ENGINES; i++) {
 		c->engine[i] = (struct card_engine){ .card = c, .index = i, .parked = true };

@@ -286,10 +286,8 @@ void card_conv_run(struct pim_card *c, struct card_conv *cc, struct card_job *j)
 	}
 	for (image = 0; ok && image < v.src.f.n; image += chunk) {
 		key.n = v.src.f.n - image < chunk ? v.src.f.n - image : chunk;
-		if (atomic_load(&c->abort)) {
-			card_fail(j, PIM_HW_E_CANCELED, 0, 0, 0);
+		if (card_job_stopped(c, j, 0))
 			return;
-		}
 		if (j->d.op == PIM_HW_OP_CONV_FWD)
 			ok = run_forward(cc, j, &v, &key, image);
 		else if (j->d.op == PIM_HW_OP_CONV_BWD_DATA)

@@ -10,9 +10,16 @@
 
 #include "card_host_impl.h"
 
+#define PIECE (1ull << 20) /* bytes between two looks at whether the job must end */
+
 struct card_host {
 	struct card_conv *conv;
 };
+
+static uint64_t min64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
 
 int card_host_new(struct card_host **out)
 {
@@ -168,6 +175,21 @@ out:
 	free(labels);
 }
 
+/* As memmove, in pieces that begin at the end that is overwritten last. False: the job was stopped. */
+static bool move(struct pim_card *c, struct card_job *j, uint8_t *to, const uint8_t *from, uint64_t bytes)
+{
+	uint64_t done, n, at;
+
+	for (done = 0; done < bytes; done += n) {
+		if (card_job_stopped(c, j, 0))
+			return false;
+		n = min64(PIECE, bytes - done);
+		at = to < from ? done : bytes - done - n;
+		memmove(to + at, from + at, n);
+	}
+	return true;
+}
+
 static void run_copy(struct pim_card *c, struct card_job *j)
 {
 	const struct pim_hw_copy *p = &j->d.copy;
@@ -183,7 +205,8 @@ static void run_copy(struct pim_card *c, struct card_job *j)
 		to = card_at(c, j, p->dst.binding, p->dst.off, p->bytes, PIM_HW_WRITE);
 		if (!from || !to)
 			return;
-		memmove(to, from, p->bytes);
+		if (!move(c, j, to, from, p->bytes))
+			return;
 		host_traffic(j, card_in_window(c, j->d.binding[p->src.binding].base), p->bytes);
 		host_traffic(j, card_in_window(c, j->d.binding[p->dst.binding].base), p->bytes);
 		return;
@@ -203,7 +226,7 @@ static void run_fill(struct pim_card *c, struct card_job *j)
 {
 	const struct pim_hw_copy *p = &j->d.copy;
 	uint32_t *to;
-	uint64_t i;
+	uint64_t i, end;
 
 	if (p->pad || !p->bytes || p->bytes % 4 || p->dst.off % 4) {
 		card_fail(j, PIM_HW_E_INVALID, 0, 0, 0);
@@ -212,8 +235,12 @@ static void run_fill(struct pim_card *c, struct card_job *j)
 	to = card_at(c, j, p->dst.binding, p->dst.off, p->bytes, PIM_HW_WRITE);
 	if (!to)
 		return;
-	for (i = 0; i < p->bytes / 4; i++)
-		to[i] = p->pattern;
+	for (i = 0; i < p->bytes / 4;) {
+		if (card_job_stopped(c, j, 0))
+			return;
+		for (end = min64(p->bytes / 4, i + PIECE / 4); i < end; i++)
+			to[i] = p->pattern;
+	}
 	host_traffic(j, card_in_window(c, j->d.binding[p->dst.binding].base), p->bytes);
 }
 

@@ -112,6 +112,16 @@ static inline bool card_fail(struct card_job *j, uint32_t status, uint32_t where
 	return false;
 }
 
+/* Must the job in execution end now? Then it has a fault. */
+static inline bool card_job_stopped(struct pim_card *c, struct card_job *j, uint32_t where)
+{
+	if (atomic_load_explicit(&c->abort, memory_order_relaxed))
+		return !card_fail(j, PIM_HW_E_CANCELED, where, 0, 0);
+	if (j->d.signal.value && card_load(&card_slot(c, j->d.signal.slot)->stop) == PIM_HW_STOP_ALL)
+		return !card_fail(j, PIM_HW_E_TIMEOUT, where, 0, 0);
+	return false;
+}
+
 /* card_ring.c */
 void *card_engine_main(void *engine);
 
@@ -154,9 +164,7 @@ struct card_timed {
 int card_time_new(struct pim_card *c, struct card_time **time);
 void card_time_free(struct card_time *time);
 void card_time_reset(struct card_time *time);
-/* Takes the job in; when it is the last of its batch, simulates the batch and writes its reports. False: no memory. */
+/* Takes the job in; when it is the last to close its batch, simulates the batch and writes its reports. False: no memory. */
 bool card_time_add(struct card_time *time, const struct card_timed *job);
-/* The batch is simulated, or never was begun. */
-bool card_time_settled(struct card_time *time, uint64_t batch);
 
 #endif

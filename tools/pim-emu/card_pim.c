@@ -13,6 +13,8 @@
 /* Long runs of consecutive memory are worth more than registers in the first-level cache: 64 units gave half the bandwidth of 256. */
 #define GROUP_UNITS 256u
 
+#define INSTRUCTIONS_A_CHECK 1024 /* between two looks at whether the job must end */
+
 /* Where a program is: the counters that its control flow depends on. */
 struct pim_pos {
 	uint32_t pc;
@@ -232,8 +234,11 @@ static bool account(struct pim_run *r, const struct pim_pos *pos, const struct p
 	r->instructions += insn->columns ? columns : 1;
 	if (r->instructions > r->limit)
 		return card_fail(r->job, PIM_HW_E_TIMEOUT, pos->pc, 0, 0);
-	if (!(r->instructions & 0x3ff) && atomic_load_explicit(&r->card->abort, memory_order_relaxed))
-		return card_fail(r->job, PIM_HW_E_CANCELED, pos->pc, 0, 0);
+	if (r->instructions >= r->check) {
+		r->check = r->instructions + INSTRUCTIONS_A_CHECK;
+		if (card_job_stopped(r->card, r->job, pos->pc))
+			return false;
+	}
 	if (!insn->has_dst) {
 		if (insn->op == PIM_I_NOP)
 			r->reg++;

@@ -83,7 +83,7 @@ struct pim_run {
 	uint64_t steps;
 	struct pim_base base;
 	/* costs */
-	uint64_t instructions, limit;
+	uint64_t instructions, limit, check;
 	uint64_t mem, reg; /* since the last jump */
 	uint64_t open_row[64];
 };

@@ -77,18 +77,26 @@ static bool check_slots(struct pim_card *c, struct card_job *j, uint64_t seqno)
 	return true;
 }
 
+/* Under lock. The job's queue failed, or the driver wants nothing more of it. */
+static bool canceled(struct pim_card *c, const struct card_job *j)
+{
+	const struct pim_hw_slot *own = card_slot(c, j->d.signal.slot);
+
+	return interrupted(c) || (j->d.signal.value && (card_load(&own->error) || card_load(&own->stop) != PIM_HW_STOP_NONE));
+}
+
 /* Under lock. True: all waits are over, the job may run. */
 static bool wait_slots(struct pim_card *c, struct card_job *j)
 {
 	uint32_t i;
 
-	if (j->d.signal.value && card_load(&card_slot(c, j->d.signal.slot)->error))
+	if (canceled(c, j))
 		return card_fail(j, PIM_HW_E_CANCELED, 0, 0, 0);
 	for (i = 0; i < j->d.nwaits; i++) {
 		const struct pim_hw_wait *w = &j->d.wait[i];
 
 		for (;; wait_lock(c)) {
-			if (interrupted(c))
+			if (canceled(c, j))
 				return card_fail(j, PIM_HW_E_CANCELED, 0, 0, 0);
 			if (card_load(&card_slot(c, w->slot)->error))
 				return card_fail(j, PIM_HW_E_CANCELED, 0, 0, 0);
@@ -183,6 +191,7 @@ static void run_job(struct card_engine *en, struct card_job *j)
 	if (!known)
 		j->d.nwaits = 0;
 	if (known && !j->fault.status && wait_slots(c, j)) {
+		card_store(&card_state(c)->started[en->index], seqno);
 		pthread_mutex_unlock(&c->lock);
 		card_job_run(c, en->index, j);
 		pthread_mutex_lock(&c->lock);
@@ -195,11 +204,6 @@ static void run_job(struct card_engine *en, struct card_job *j)
 	if (j->d.seqno == seqno && !report_time(en, seqno, j, before))
 		card_fail(j, PIM_HW_E_INVALID, 0, 0, 0);
 	pthread_mutex_lock(&c->lock);
-	/* Wakes an engine that waits for its batch below. */
-	pthread_cond_broadcast(&c->cond);
-	if (j->d.seqno == seqno && (j->d.flags & PIM_HW_JOB_CLOSE))
-		while (!interrupted(c) && !card_time_settled(c->time, j->d.batch))
-			wait_lock(c);
 	if (interrupted(c))
 		return;
 	complete(c, en->index, seqno, j);

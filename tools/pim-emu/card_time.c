@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Modelled time. The jobs of a batch are collected while the engines compute; when all its rings have closed it, the batch is simulated
- * as a whole. So time depends on the work and the card only, never on when a thread of this process ran.
+ * as a whole, by the job that closed it last. So time depends on the work and the card only, never on when a thread of this process ran.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,15 +9,14 @@
 
 #include "card_time_impl.h"
 
-#define MAX_OPEN 64 /* a client that never closes its batches cannot fill the card */
-#define MAX_JOBS (1u << 18)
+/* A client that never closes its batches loses them, and nobody else's. */
+#define MAX_OPEN 8 /* of one owner */
+#define MAX_JOBS (1u << 20) /* of all open batches */
 
 struct batch {
 	struct batch *next;
-	uint64_t id;
+	uint64_t id; /* upper half: its owner */
 	uint32_t rings, closed;
-	uint8_t *room[PIM_HW_ENGINES]; /* where its closing jobs are bound for reports */
-	uint64_t room_bytes[PIM_HW_ENGINES];
 	struct sim_list list[PIM_HW_ENGINES];
 };
 
@@ -26,7 +25,7 @@ struct card_time {
 	pthread_mutex_t lock; /* all below, and the simulation */
 	uint64_t now; /* ps */
 	struct batch *open; /* oldest first */
-	unsigned int nopen;
+	size_t jobs; /* of all of them */
 	struct sim_domain domain[PIM_HW_MAX_DOMAINS];
 };
 
@@ -47,6 +46,11 @@ int card_time_new(struct pim_card *c, struct card_time **out)
 	return 0;
 }
 
+static size_t batch_jobs(const struct batch *b)
+{
+	return b->list[PIM_HW_HOST].n + b->list[PIM_HW_PIM].n;
+}
+
 static void free_batch(struct batch *b)
 {
 	unsigned int e;
@@ -56,16 +60,23 @@ static void free_batch(struct batch *b)
 	free(b);
 }
 
+/* Under lock. */
+static void forget(struct card_time *t, struct batch *b)
+{
+	struct batch **p;
+
+	for (p = &t->open; *p != b; p = &(*p)->next)
+		;
+	*p = b->next;
+	t->jobs -= batch_jobs(b);
+	free_batch(b);
+}
+
 void card_time_reset(struct card_time *t)
 {
 	pthread_mutex_lock(&t->lock);
-	while (t->open) {
-		struct batch *b = t->open;
-
-		t->open = b->next;
-		free_batch(b);
-	}
-	t->nopen = 0;
+	while (t->open)
+		forget(t, t->open);
 	t->now = 0;
 	memset(t->domain, 0, sizeof(t->domain));
 	pthread_mutex_unlock(&t->lock);
@@ -112,22 +123,18 @@ static void report(const struct pim_cardfile *cf, const struct sim_job *j)
 }
 
 /*
- * Reports are written when the batch is closed, long after most of its jobs are done and their buffers may be another client's. The jobs that
- * close it are not done yet, so what they bind for their reports is still their submitter's: only there is written.
+ * Reports are written when the batch is closed, long after most of its jobs are done and their buffers may be another client's. The job that
+ * closes it last is not done yet, so what it binds for its report is still its submitter's: only there is written.
  */
-static bool may_report(const struct batch *b, const struct pim_hw_timing *at)
+static bool may_report(const struct card_timed *last, const struct pim_hw_timing *at)
 {
 	const uint8_t *p = (const uint8_t *)at;
-	unsigned int e;
 
-	for (e = 0; e < PIM_HW_ENGINES; e++)
-		if (p >= b->room[e] && p + sizeof(*at) <= b->room[e] + b->room_bytes[e])
-			return true;
-	return false;
+	return last->room && p >= last->room && p + sizeof(*at) <= last->room + last->room_bytes;
 }
 
 /* Under lock. */
-static bool simulate(struct card_time *t, struct batch *b)
+static bool simulate(struct card_time *t, struct batch *b, const struct card_timed *last)
 {
 	struct pim_card *c = t->card;
 	struct sim s = { .cf = &c->cf, .list = b->list, .now = t->now };
@@ -142,7 +149,7 @@ static bool simulate(struct card_time *t, struct batch *b)
 	t->now = (s.now + 999) / 1000 * 1000;
 	for (e = 0; e < PIM_HW_ENGINES; e++)
 		for (i = 0; i < b->list[e].n; i++)
-			if (b->list[e].job[i].t.report && may_report(b, b->list[e].job[i].t.report))
+			if (b->list[e].job[i].t.report && may_report(last, b->list[e].job[i].t.report))
 				report(&c->cf, &b->list[e].job[i]);
 	for (d = 0; d < c->cf.domains; d++) {
 		card_store(&card_domain(c, d)->switches, t->domain[d].switches);
@@ -161,8 +168,6 @@ static bool push(struct batch *b, const struct pim_cardfile *cf, const struct ca
 
 	if (l->n == l->room) {
 		room = l->room ? 2 * l->room : 16;
-		if (room > MAX_JOBS)
-			return false;
 		j = realloc(l->job, room * sizeof(*j));
 		if (!j)
 			return false;
@@ -177,96 +182,89 @@ static bool push(struct batch *b, const struct pim_cardfile *cf, const struct ca
 	return true;
 }
 
-static void unlink_batch(struct card_time *t, struct batch *b)
+/* Under lock. The oldest batch of an owner with too many. */
+static void trim_owner(struct card_time *t, uint32_t owner)
 {
-	struct batch **p;
+	struct batch *b, *oldest = NULL;
+	unsigned int n = 0;
 
-	for (p = &t->open; *p != b; p = &(*p)->next)
-		;
-	*p = b->next;
-	t->nopen--;
+	for (b = t->open; b; b = b->next) {
+		if (b->id >> 32 != owner)
+			continue;
+		if (!oldest)
+			oldest = b;
+		n++;
+	}
+	if (n >= MAX_OPEN)
+		forget(t, oldest);
 }
 
-static bool finish(struct card_time *t, struct batch *b)
+/* Under lock. The largest batch, when there are too many jobs. */
+static void trim_jobs(struct card_time *t)
 {
-	bool ok = simulate(t, b);
+	struct batch *b, *largest = t->open;
 
-	unlink_batch(t, b);
-	free_batch(b);
-	return ok;
-}
-
-static void close_batch(struct batch *b, const struct card_timed *job)
-{
-	b->closed |= 1u << job->engine;
-	b->room[job->engine] = job->room;
-	b->room_bytes[job->engine] = job->room_bytes;
-}
-
-static struct batch *find(struct card_time *t, uint64_t id)
-{
-	struct batch *b;
-
+	if (t->jobs < MAX_JOBS)
+		return;
 	for (b = t->open; b; b = b->next)
-		if (b->id == id)
-			break;
-	return b;
+		if (batch_jobs(b) > batch_jobs(largest))
+			largest = b;
+	forget(t, largest);
 }
 
 /* Under lock. */
 static struct batch *open_batch(struct card_time *t, const struct card_timed *job)
 {
-	struct batch *b = find(t, job->batch), **p;
+	struct batch *b, **p;
 
-	if (b)
-		return b;
-	if (t->nopen >= MAX_OPEN) {
-		memset(t->open->room_bytes, 0, sizeof(t->open->room_bytes));
-		finish(t, t->open);
-	}
+	for (p = &t->open; *p; p = &(*p)->next)
+		if ((*p)->id == job->batch)
+			return *p;
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return NULL;
 	b->id = job->batch;
 	b->rings = job->batch_rings;
+	trim_owner(t, job->batch >> 32);
 	for (p = &t->open; *p; p = &(*p)->next)
 		;
 	*p = b;
-	t->nopen++;
 	return b;
+}
+
+/* Under lock. */
+static bool add_to_batch(struct card_time *t, const struct card_timed *job)
+{
+	struct batch *b;
+	bool ok;
+
+	trim_jobs(t);
+	b = open_batch(t, job);
+	if (!b)
+		return false;
+	ok = push(b, &t->card->cf, job);
+	t->jobs += ok;
+	if (job->close)
+		b->closed |= 1u << job->engine;
+	if ((b->closed & b->rings) != b->rings)
+		return ok;
+	ok = simulate(t, b, job) && ok;
+	forget(t, b);
+	return ok;
 }
 
 bool card_time_add(struct card_time *t, const struct card_timed *job)
 {
-	struct batch alone = { .rings = 0 }, *b;
-	bool ok = false;
+	struct batch alone = { .rings = 0 };
+	bool ok;
 
 	pthread_mutex_lock(&t->lock);
-	if (!job->batch) {
-		close_batch(&alone, job);
-		ok = push(&alone, &t->card->cf, job) && simulate(t, &alone);
+	if (job->batch) {
+		ok = add_to_batch(t, job);
+	} else {
+		ok = push(&alone, &t->card->cf, job) && simulate(t, &alone, job);
 		free(alone.list[job->engine].job);
-		goto out;
 	}
-	b = open_batch(t, job);
-	if (!b)
-		goto out;
-	ok = push(b, &t->card->cf, job);
-	if (job->close)
-		close_batch(b, job);
-	if ((b->closed & b->rings) == b->rings)
-		ok = finish(t, b) && ok;
-out:
 	pthread_mutex_unlock(&t->lock);
 	return ok;
-}
-
-bool card_time_settled(struct card_time *t, uint64_t batch)
-{
-	bool settled;
-
-	pthread_mutex_lock(&t->lock);
-	settled = !find(t, batch);
-	pthread_mutex_unlock(&t->lock);
-	return settled;
 }

@@ -106,7 +106,6 @@ static void arg_kernel(struct args *a, const struct vm_kernel *k, int initrd, bo
 	arg(a, "-no-user-config");
 	arg(a, "-display");
 	arg(a, "none");
-	arg(a, "-no-reboot");
 	arg(a, "-M");
 	arg(a, "q35");
 	arg(a, "-accel");
@@ -119,7 +118,7 @@ static void arg_kernel(struct args *a, const struct vm_kernel *k, int initrd, bo
 	arg(a, "-initrd");
 	arg(a, "/proc/self/fd/%d", initrd);
 	arg(a, "-append");
-	arg(a, "console=ttyS0 quiet cryptomgr.notests panic=-1 tsc=reliable");
+	arg(a, "console=ttyS0 quiet cryptomgr.notests panic=-1 tsc=reliable no_timer_check iomem=relaxed");
 }
 
 static void arg_machine(struct args *a, const struct vm_options *opt, const int *port, const int *card)
@@ -127,6 +126,8 @@ static void arg_machine(struct args *a, const struct vm_options *opt, const int 
 	static const char *const name[VM_CONSOLE] = { "pim.out", "pim.err", "pim.log", "pim.ctl" };
 	unsigned int i;
 
+	if (!opt->reboot)
+		arg(a, "-no-reboot");
 	arg(a, "-m");
 	arg(a, "%u", opt->memory_mib);
 	/* Never one CPU: QEMU then leaves out the atomicity that the card's process on the other side relies on. */
@@ -295,6 +296,7 @@ int vm_kvm_works(const struct vm_options *opt, const struct vm_places *at, const
 	if (initrd < 0)
 		return initrd;
 	arg_kernel(&a, k, initrd, true);
+	arg(&a, "-no-reboot");
 	arg(&a, "-m");
 	arg(&a, "256");
 	arg(&a, "-smp");

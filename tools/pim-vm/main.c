@@ -27,6 +27,7 @@ static const char usage[] =
 	"  --accel WHICH    auto, kvm or tcg (default auto: kvm if a guest is seen to boot with it)\n"
 	"  --memory MIB     guest memory (default 1024)\n"
 	"  --cpus N         guest CPUs, 2 or more (default 2)\n"
+	"  --reboot         a guest that resets itself boots again, beside the same card, and runs COMMAND again\n"
 	"  --dmesg FILE     put the guest's kernel log there\n"
 	"  --verbose        say what happens, and when\n"
 	"  --quiet          do not say which accelerator is used\n"
@@ -187,6 +188,9 @@ static int parse_option(int c, struct request *req, struct vm_options *opt)
 		return number("--memory", optarg, 128, 1 << 20, &opt->memory_mib);
 	case 'n':
 		return number("--cpus", optarg, 2, 64, &opt->cpus);
+	case 'r':
+		opt->reboot = true;
+		return 0;
 	case 'v':
 		opt->verbose = true;
 		return 0;
@@ -279,6 +283,7 @@ static int parse(int argc, char **argv, struct request *req, struct vm_options *
 		{ "memory", required_argument, NULL, 'M' },
 		{ "cpus", required_argument, NULL, 'n' },
 		{ "dmesg", required_argument, NULL, 'd' },
+		{ "reboot", no_argument, NULL, 'r' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },

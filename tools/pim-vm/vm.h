@@ -29,6 +29,7 @@ struct vm_options {
 	unsigned int nrw;
 	enum vm_accel accel;
 	unsigned int timeout_s, memory_mib, cpus;
+	bool reboot; /* when the guest resets itself, instead of ending */
 	bool verbose, quiet;
 	char **command;
 };
