@@ -226,6 +226,7 @@ static int pim_claim_settle(struct pim_claim *cl)
 	LIST_HEAD(ended);
 	int ret;
 
+	/* Pairs with the release of pim_change_finish(), its last look at the change. */
 	ret = pim_claim_wait(cl, smp_load_acquire(&c->over));
 	if (ret) {
 		spin_lock(&cl->auth->lock);

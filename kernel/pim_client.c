@@ -68,16 +68,16 @@ static void pim_client_memory(struct drm_file *file, struct pim_usage usage[PIM_
 {
 	struct drm_gem_object *obj;
 	struct pim_usage *u;
+	struct pim_bo *bo;
 	int id;
 
 	spin_lock(&file->table_lock);
 	idr_for_each_entry(&file->object_idr, obj, id) {
-		if (obj->import_attach)
+		bo = pim_bo_from_gem(obj);
+		if (!bo)
 			u = &usage[PIM_USAGE_IMPORTED];
-		else if (to_pim_bo(obj)->flags & DRM_PIM_GEM_WINDOW)
-			u = &usage[PIM_USAGE_WINDOW];
 		else
-			u = &usage[to_pim_bo(obj)->domain];
+			u = &usage[bo->flags & DRM_PIM_GEM_WINDOW ? PIM_USAGE_WINDOW : bo->domain];
 		u->total += obj->size;
 		if (obj->handle_count > 1 || obj->dma_buf)
 			u->shared += obj->size;

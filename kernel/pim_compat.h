@@ -52,6 +52,12 @@ static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 }
 #endif
 
+/* Is it one of these? Newer kernels mark the pointer for RCU; that of a fence with a release function stays. */
+static inline bool pim_fence_is(const struct dma_fence *fence, const struct dma_fence_ops *ops)
+{
+	return (__force const struct dma_fence_ops *)fence->ops == ops;
+}
+
 /* Signals once all of its fences have. Takes over @fences on success. */
 static inline struct dma_fence_array *pim_fence_array(int n, struct dma_fence **fences)
 {

@@ -65,7 +65,7 @@ static struct pim_fence *pim_fence_alloc(const struct pim_device *pim, u32 engin
 /* Does a job of this card signal it? */
 bool pim_job_is_fence_of(struct dma_fence *fence, const struct pim_device *pim)
 {
-	return fence->ops == &pim_fence_ops && to_pim_fence(fence)->pim == pim;
+	return pim_fence_is(fence, &pim_fence_ops) && to_pim_fence(fence)->pim == pim;
 }
 
 static void pim_fence_end(struct dma_fence *fence, int error)

@@ -8,6 +8,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
+#include "pim_compat.h"
 #include "pim_drv.h"
 
 static const char *pim_tenure_driver_name(struct dma_fence *fence)
@@ -83,7 +84,7 @@ struct dma_fence *pim_tenure_fence(void)
 /* Is it neither a job's of this card, which are waited for explicitly, nor a tenure's of it? Then it must be waited for. */
 bool pim_fence_foreign(struct pim_device *pim, struct dma_fence *fence)
 {
-	if (fence->ops == &pim_tenure_ops)
+	if (pim_fence_is(fence, &pim_tenure_ops))
 		return container_of(fence, struct pim_tenure, base)->pim != pim;
 	return !pim_job_is_fence_of(fence, pim);
 }

@@ -129,6 +129,7 @@ static void memory(void)
 {
 	int fd = dev_open(), other = dev_open();
 	uint32_t window = gem(fd, 1 << 20, DRM_PIM_GEM_WINDOW, 0), a = gem(fd, 2 << 20, 0, 1);
+	struct drm_prime_handle share = { .handle = a, .fd = -1 };
 
 	CHECK_EQ(fdinfo_number(fd, "drm-total-domain1:"), 2048);
 	CHECK_EQ(fdinfo_number(fd, "drm-resident-domain1:"), 2048);
@@ -136,6 +137,13 @@ static void memory(void)
 	CHECK_EQ(fdinfo_number(fd, "drm-shared-domain1:"), 0);
 	CHECK_EQ(fdinfo_number(fd, "drm-total-window:"), 1024);
 	CHECK_EQ(fdinfo_number(fd, "drm-total-domain0:"), 0);
+	CHECK_EQ(fdinfo_number(other, "drm-total-domain1:"), 0);
+	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &share));
+	CHECK_EQ(fdinfo_number(fd, "drm-shared-domain1:"), 2048);
+	CHECK_OK(pim_ioctl(other, DRM_IOCTL_PRIME_FD_TO_HANDLE, &share));
+	CHECK_EQ(fdinfo_number(other, "drm-total-domain1:"), 2048);
+	CHECK_EQ(fdinfo_number(other, "drm-shared-domain1:"), 2048);
+	CHECK_OK(gem_close(other, share.handle));
 	CHECK_EQ(fdinfo_number(other, "drm-total-domain1:"), 0);
 	CHECK_OK(gem_close(fd, window));
 	CHECK_OK(gem_close(fd, a));
