@@ -17,6 +17,13 @@
 #include <drm/pim_drm.h>
 #include <pim/hw.h>
 
+/*
+ * A guest may be many times slower than a real machine. PIM_TIME_SCALE in the environment says how many: then a test's millisecond is that
+ * long, in every function here that takes, gives or waits for milliseconds, and in module parameters. A test's own time is measured with
+ * now_ms().
+ */
+unsigned int time_scale(void);
+
 /* -- tests ---------------------------------------------------------------------------------------------------------- */
 
 struct test {
@@ -27,7 +34,7 @@ struct test {
 #define TEST_END { NULL, NULL }
 
 extern const struct test param_tests[], gem_tests[], queue_tests[], submit_tests[], sync_tests[], authority_tests[], fault_tests[],
-	life_tests[];
+	life_tests[], failnth_tests[];
 
 /* The test's process ends with a message. */
 void fail(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));
@@ -89,7 +96,7 @@ void gate_open(int fd, uint32_t queue, uint32_t out);
 
 /* -- authority ------------------------------------------------------------------------------------------------------ */
 
-uint64_t in_ms(unsigned int ms); /* absolute CLOCK_MONOTONIC */
+uint64_t in_ms(unsigned int ms); /* absolute CLOCK_MONOTONIC ns, for the kernel */
 int acquire(int fd, uint32_t domains, uint32_t owner, unsigned int ms);
 int acquire_now(int fd, uint32_t domains, uint32_t owner); /* NONBLOCK */
 int release(int fd, uint32_t domains);
@@ -103,6 +110,6 @@ bool child_ended(int pid, unsigned int ms, int *status); /* within the time */
 void child_ok(int pid, unsigned int ms);
 void sleep_ms(unsigned int ms);
 uint64_t now_ms(void);
-void module_param(const char *name, unsigned int value);
+void module_param(const char *name, unsigned int value); /* in ms if the name ends with _ms */
 
 #endif

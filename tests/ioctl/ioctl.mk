@@ -1,9 +1,19 @@
 # SPDX-License-Identifier: MIT
-# pim-ioctl: one static program, so that it runs in any guest.
+# pim-ioctl, pim-fuzz: static programs, so that they run in any guest.
 
 IOCTL_SRC := $(wildcard tests/ioctl/*.c)
-IOCTL_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -Iinclude -Iinclude/uapi -I/usr/include/libdrm
+FUZZ_SRC := $(wildcard tests/fuzz/*.c) tests/ioctl/kmsg.c
+GUEST_HDR := include/pim/hw.h include/uapi/drm/pim_drm.h $(BUILD)/gen/kernel_trouble.h
+GUEST_CFLAGS := -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -Iinclude -Iinclude/uapi -I/usr/include/libdrm -I$(BUILD)/gen -Itests/ioctl
 
-$(BUILD)/tests/pim-ioctl: $(IOCTL_SRC) tests/ioctl/harness.h include/pim/hw.h include/uapi/drm/pim_drm.h
+$(BUILD)/gen/kernel_trouble.h: tests/kernel-trouble
 	@mkdir -p $(@D)
-	$(call say,CC,$@)$(CC) $(IOCTL_CFLAGS) -static $(IOCTL_SRC) -o $@
+	@{ echo '/* Made of $<. */'; echo 'static const char * const kernel_trouble[] = {'; sed '/^#/d; s/.*/	"&",/' $<; echo '};'; } > $@
+
+$(BUILD)/tests/pim-ioctl: $(IOCTL_SRC) $(wildcard tests/ioctl/*.h) $(GUEST_HDR)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(GUEST_CFLAGS) -static $(IOCTL_SRC) -o $@
+
+$(BUILD)/tests/pim-fuzz: $(FUZZ_SRC) $(wildcard tests/fuzz/*.h tests/ioctl/*.h) $(GUEST_HDR)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(GUEST_CFLAGS) -static -pthread $(FUZZ_SRC) -o $@

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs the tests, each in a process of its own, and looks at the kernel log after each. TAP on standard output. */
+/*
+ * Runs the tests, each in a process of its own, and looks at the kernel log after each. TAP on standard output. With --fail-nth instead the
+ * tests that make each allocation of a call fail: they need a kernel with fault injection, and a card to themselves.
+ */
 #include "harness.h"
+#include "kmsg.h"
 
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -14,47 +17,9 @@
 const char *module_path;
 
 static const struct test * const suites[] = {
-	param_tests, gem_tests, queue_tests, submit_tests, sync_tests, authority_tests, fault_tests, life_tests,
+	param_tests, gem_tests, queue_tests, submit_tests, sync_tests, authority_tests, fault_tests, life_tests, NULL,
 };
-
-/* What no test may make the kernel say. */
-static const char * const bad_lines[] = {
-	"BUG:", "kernel BUG", "WARNING:", "Oops", "general protection", "possible circular locking", "possible recursive locking",
-	"inconsistent lock state", "suspicious RCU", "held lock", "INFO: task", "INFO: rcu", "refcount_t", "use-after-free",
-	"Objects remaining", "Call Trace", "scheduling while atomic", "sleeping function called", "Memory manager not clean",
-};
-
-/* The log's lines since the last call; how many of them are bad. */
-static int kernel_log(int fd)
-{
-	char line[8192], *text;
-	size_t i;
-	ssize_t n;
-	int bad = 0;
-
-	for (;;) {
-		n = read(fd, line, sizeof(line) - 1);
-		if (n < 0 && errno == EPIPE) { /* lines were overwritten before they were read */
-			printf("# kernel log overflowed\n");
-			bad++;
-			continue;
-		}
-		if (n <= 0)
-			return bad;
-		line[n] = '\0';
-		text = strchr(line, ';');
-		if (!text)
-			continue;
-		text[strcspn(text, "\n")] = '\0';
-		for (i = 0; i < sizeof(bad_lines) / sizeof(bad_lines[0]); i++) {
-			if (strstr(text, bad_lines[i])) {
-				printf("# kernel: %s\n", text + 1);
-				bad++;
-				break;
-			}
-		}
-	}
-}
+static const struct test * const failnth_suites[] = { failnth_tests, NULL };
 
 static const char *run_one(const struct test *t, bool *skipped)
 {
@@ -67,7 +32,7 @@ static const char *run_one(const struct test *t, bool *skipped)
 		return "fork failed";
 	if (!pid) {
 		setpgid(0, 0);
-		alarm(TEST_SECONDS);
+		alarm(TEST_SECONDS * time_scale());
 		t->run();
 		fflush(stdout);
 		_exit(0);
@@ -107,38 +72,37 @@ static bool leaked(void)
 	return true;
 }
 
-static int run_all(const char *filter)
+static int run_all(const struct test * const *suite, const char *filter)
 {
 	unsigned int n = 0, total = 0, failed = 0, skips = 0;
+	const struct test * const *s;
 	const struct test *t;
 	const char *why;
 	bool skipped;
-	size_t s;
 	int kmsg;
 
-	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	kmsg = kmsg_open();
 	if (kmsg < 0) {
 		fprintf(stderr, "pim-ioctl: /dev/kmsg: %s: the kernel log is part of every test: run as root\n", strerror(errno));
 		return 1;
 	}
-	lseek(kmsg, 0, SEEK_END);
-	for (s = 0; s < sizeof(suites) / sizeof(suites[0]); s++)
-		for (t = suites[s]; t->name; t++)
+	for (s = suite; *s; s++)
+		for (t = *s; t->name; t++)
 			total += !filter || strstr(t->name, filter);
 	if (!total) {
 		fprintf(stderr, "pim-ioctl: no test's name contains '%s'\n", filter);
 		return 1;
 	}
 	printf("TAP version 13\n1..%u\n", total);
-	for (s = 0; s < sizeof(suites) / sizeof(suites[0]); s++) {
-		for (t = suites[s]; t->name; t++) {
+	for (s = suite; *s; s++) {
+		for (t = *s; t->name; t++) {
 			if (filter && !strstr(t->name, filter))
 				continue;
 			skipped = false;
 			why = run_one(t, &skipped);
 			if (leaked())
 				why = "something was leaked";
-			if (kernel_log(kmsg))
+			if (kmsg_trouble(kmsg))
 				why = "the kernel complained";
 			failed += why != NULL;
 			skips += skipped && !why;
@@ -155,8 +119,10 @@ static int run_all(const char *filter)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "module", required_argument, NULL, 'm' }, { "filter", required_argument, NULL, 'f' }, { NULL, 0, NULL, 0 },
+		{ "module", required_argument, NULL, 'm' }, { "filter", required_argument, NULL, 'f' },
+		{ "fail-nth", no_argument, NULL, 'n' }, { NULL, 0, NULL, 0 },
 	};
+	const struct test * const *suite = suites;
 	const char *filter = NULL;
 	int c;
 
@@ -165,10 +131,12 @@ int main(int argc, char **argv)
 			module_path = optarg;
 		} else if (c == 'f') {
 			filter = optarg;
+		} else if (c == 'n') {
+			suite = failnth_suites;
 		} else {
-			fprintf(stderr, "usage: pim-ioctl [--module PIM.KO] [--filter PART-OF-A-NAME]\n");
+			fprintf(stderr, "usage: pim-ioctl [--module PIM.KO] [--filter PART-OF-A-NAME] [--fail-nth]\n");
 			return 2;
 		}
 	}
-	return run_all(filter);
+	return run_all(suite, filter);
 }
