@@ -94,7 +94,7 @@ install_tree() {
 		cp "$build/vmlinux" "$cache/install.new/boot/vmlinux-$release"
 	cp "$build/.config" "$cache/install.new/boot/config-$release"
 	[ -r "$cache/install.new/lib/modules/$release/modules.dep" ] || die "no modules.dep for $release: is kmod installed? see $log"
-	rm -rf "$cache/boot" "$cache/lib"
+	rm -rf "${cache:?}/boot" "${cache:?}/lib"
 	mv "$cache/install.new/boot" "$cache/install.new/lib" "$cache"
 	rmdir "$cache/install.new"
 	echo "$release" > "$cache/release"

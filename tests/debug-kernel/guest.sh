@@ -25,8 +25,8 @@ insmod "$module" || { echo "guest.sh: $module does not load: see the kernel log"
 rc=$?
 
 # Processes that were killed may still be giving up their files.
-for i in 1 2 3 4 5 6 7 8 9 10; do
-	rmmod pim 2> /dev/null && break
+tries=20
+until rmmod pim 2> /dev/null || [ $((tries -= 1)) = 0 ]; do
 	sleep 1
 done
 if [ -d /sys/module/pim ]; then
@@ -36,7 +36,7 @@ else
 fi
 # Younger than five seconds counts as not yet linked anywhere; and a stale pointer in a register or on a stack hides a leak from one scan.
 sleep 6
-echo scan > $leaks && sleep 3 && echo scan > $leaks || not_ok "kmemleak works to the end"
+{ echo scan > $leaks && sleep 3 && echo scan > $leaks; } || not_ok "kmemleak works to the end"
 report=$(cat $leaks)
 if [ -n "$report" ]; then
 	not_ok "no memory is leaked"

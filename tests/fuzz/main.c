@@ -85,6 +85,16 @@ static const struct op *pick_op(uint64_t *rng)
 	return &ops[i];
 }
 
+static bool destroys(const struct op *op)
+{
+	const struct field *f;
+
+	for (f = op->arg ? op->arg->fields : NULL; f && f->name; f++)
+		if (f->kind == K_DEL)
+			return true;
+	return false;
+}
+
 /* Would the call name an object of which there is none? */
 static bool pointless(const struct op *op, const struct client *c)
 {
@@ -109,6 +119,8 @@ void step(struct thread *t)
 
 	while (pointless(op, c) && chance(&t->rng, 90))
 		op = pick_op(&t->rng);
+	if (t->number == UINT32_MAX && destroys(op))
+		c = &clients[0]; /* a child leaves its parent's objects alone, else the parent is soon left with stale handles */
 	request = op->request;
 	h->op = op;
 	h->client = (unsigned int)(c - clients);

@@ -118,6 +118,8 @@ static void fix_job(struct gen *g, void *p)
 		job->nbindings = 0; /* it would be refused */
 	if (chance(g->rng, 90))
 		job->policy[0] = PIM_HW_POLICY_SERIAL; /* may run in an AUTO domain */
+	if (chance(g->rng, 70))
+		job->nwaits = 0;
 	job->op = PIM_HW_OP_NOP;
 	if (job->flags & DRM_PIM_JOB_TIMED && !(job->nbindings && (b[0].access & DRM_PIM_ACCESS_WRITE) && b[0].bytes >= 4096))
 		job->flags &= ~DRM_PIM_JOB_TIMED;
@@ -228,6 +230,8 @@ static void fix_authority(struct gen *g, void *p)
 
 	if (a->op != DRM_PIM_AUTHORITY_ACQUIRE)
 		a->flags = 0;
+	if (a->op == DRM_PIM_AUTHORITY_RELEASE && !held && chance(g->rng, 80))
+		a->op = DRM_PIM_AUTHORITY_ACQUIRE;
 	if (a->op == DRM_PIM_AUTHORITY_RELEASE && held && chance(g->rng, 90))
 		a->domains = held;
 }
@@ -269,12 +273,19 @@ static const struct field drm_gem_close_fields[] = {
 };
 TYPE(drm_gem_close);
 
+/* One without a fence is of no use to a submit, until another one gave it one. */
+static void fix_syncobj_create(struct gen *g, void *p)
+{
+	if (chance(g->rng, 60))
+		((struct drm_syncobj_create *)p)->flags = DRM_SYNCOBJ_CREATE_SIGNALED;
+}
+
 static const struct field drm_syncobj_create_fields[] = {
 	F(drm_syncobj_create, handle, K_NEW, .a = P_SYNCOBJ),
 	F(drm_syncobj_create, flags, K_ENUM, .a = DRM_SYNCOBJ_CREATE_SIGNALED + 1),
 	END
 };
-TYPE(drm_syncobj_create);
+TYPE(drm_syncobj_create, .fix = fix_syncobj_create);
 
 static const struct field drm_syncobj_destroy_fields[] = {
 	F(drm_syncobj_destroy, handle, K_DEL, .a = P_SYNCOBJ),
