@@ -158,7 +158,7 @@ suite_debug() {
 debug_guest() { # NAME COMMAND...
 	local name=$1
 	shift
-	step "debug/$name" in_guest "debug-$name" --card cards/test-4dom.card --kernel "$PIM_CACHE/debug/boot/vmlinux-$rel" --memory 2048 \
+	step "debug/$name" in_guest "debug-$name" --card cards/test-4dom.card --kernel "$PIM_CACHE/debug/boot/vmlinux-$rel" --module none --memory 2048 \
 		--timeout 3600 -- sh tests/debug-kernel/guest.sh "$m" "$@"
 }
 suite_e2e() {
