@@ -12,10 +12,15 @@ bad=0
 not_ok() { echo "not ok - $*"; bad=1; }
 
 [ -w $leaks ] || { echo "guest.sh: no $leaks: this is not the debug kernel" >&2; exit 2; }
-# Injected faults are told by those who inject them; and a trace of each would hide the others.
+# Injected faults are told by those who inject them, and a trace of each would hide the others. Any allocation may fail, by default only
+# those may that cannot sleep.
 for f in failslab fail_page_alloc fail_usercopy; do
 	echo 0 > /sys/kernel/debug/$f/verbose
 done
+echo N > /sys/kernel/debug/failslab/ignore-gfp-wait
+echo N > /sys/kernel/debug/fail_page_alloc/ignore-gfp-wait
+echo N > /sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem
+echo 0 > /sys/kernel/debug/fail_page_alloc/min-order
 # What the boot left behind is not ours.
 echo scan > $leaks
 echo clear > $leaks
