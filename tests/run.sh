@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# run.sh BUILD SUITE...: run test suites, one line per test program, and a sum at the end. Suites: unit card san module ioctl stress drm e2e.
+# run.sh BUILD SUITE...: run test suites, one line per test program, and a sum at the end. Suites: unit card san module ioctl stress drm e2e debug.
 # A program that ran no test has failed, whatever its status; 77 is "skipped", with the reason it printed last.
 set -u
 build=$1
@@ -13,7 +13,7 @@ mkdir -p "$logs"
 passed=0 failed=0 skipped=0
 
 # A guest kernel must be silent.
-kernel_trouble='BUG:|WARNING:|Oops|general protection|Call Trace|refcount_t|use-after-free|INFO: task .* blocked|possible recursive locking'
+kernel_trouble() { grep -v '^#' tests/kernel-trouble | grep -F -f - "$@"; }
 
 # count FILE: "passed failed" of a log in libcheck's format or in TAP.
 count() {
@@ -66,13 +66,20 @@ unit() { # unit SUITE DIR PATTERN
 # guest NAME CARD MODULE COMMAND...: in the VM; the kernel's log is part of the result. vm_options: more for pim-vm
 vm_options=()
 guest() {
-	local name=$1 card=$2 module=$3 rc
+	local name=$1 card=$2 module=$3
 	shift 3
-	"$build/pim-vm" run --quiet --card "$card" "${vm_options[@]}" --module "$module" --dmesg "$logs/$name.dmesg" --timeout 600 -- "$@"
+	in_guest "$name" --card "$card" "${vm_options[@]}" --module "$module" --timeout 600 -- "$@"
+}
+
+# in_guest NAME OPTIONS-OF-PIM-VM... -- COMMAND...
+in_guest() {
+	local name=$1 rc
+	shift
+	"$build/pim-vm" run --quiet --dmesg "$logs/$name.dmesg" "$@"
 	rc=$?
-	if grep -qE "$kernel_trouble" "$logs/$name.dmesg"; then
+	if kernel_trouble -q "$logs/$name.dmesg"; then
 		echo "not ok - the guest kernel's log is silent"
-		grep -E -A 12 "$kernel_trouble" "$logs/$name.dmesg" | head -n 40 | sed 's/^/# /'
+		kernel_trouble -A 12 "$logs/$name.dmesg" | head -n 40 | sed 's/^/# /'
 	else
 		echo "ok - the guest kernel's log is silent"
 	fi
@@ -205,6 +212,26 @@ suite_stress() {
 }
 suite_drm() {
 	step drm/device guest drm-device cards/test-4dom.card "$build/pim.ko" env PIM_DEVICE=drm "$build/tests/test_device"
+}
+# All of the driver's code under KASAN, lockdep, kmemleak: slow, so it has its own target. The card is there, the module is loaded in the
+# guest, after kmemleak forgot what the boot leaked.
+suite_debug() {
+	local rel m fuzz
+	rel=$(cat "$PIM_CACHE/debug/release")
+	m=$build/kmod/$rel/pim.ko
+	# shellcheck disable=SC2206 # words
+	fuzz=(${PIM_FUZZ_ARGS:---calls 200000 --threads 4})
+	export PIM_TIME_SCALE=${PIM_TIME_SCALE:-4}
+	debug_guest ioctl "$build/tests/pim-ioctl" --module "$m"
+	debug_guest fail-nth "$build/tests/pim-ioctl" --module "$m" --fail-nth
+	debug_guest fuzz "$build/tests/pim-fuzz" "${fuzz[@]}"
+	unset PIM_TIME_SCALE
+}
+debug_guest() { # NAME COMMAND...
+	local name=$1
+	shift
+	step "debug/$name" in_guest "debug-$name" --card cards/test-4dom.card --kernel "$PIM_CACHE/debug/boot/vmlinux-$rel" --module none --memory 2048 \
+		--timeout 3600 -- sh tests/debug-kernel/guest.sh "$m" "$@"
 }
 suite_e2e() {
 	local script

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# deps.sh [--test]: install what building and running needs, with apt, and only what is missing; --test: what the tests need, too.
+# deps.sh [--test | --debug-kernel]: install what building and running needs, with apt, and only what is missing; --test: what the tests
+# need, too; --debug-kernel: and what the kernel of make test-debug-kernel is built from.
 # Says in one line what and why. Asks only when someone sits at the terminal. Files that are no system packages (a guest kernel to boot, kernel
 # headers to build against, the data set) are unpacked below $PIM_CACHE and leave the system as it is.
 set -eu
@@ -9,7 +10,7 @@ set -eu
 cache=${PIM_CACHE:-build/cache}
 tests=${1:-}
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
-[ -z "$tests" ] || [ "$tests" = --test ] || { echo "usage: deps.sh [--test]" >&2; exit 2; }
+case $tests in '' | --test | --debug-kernel) ;; *) echo "usage: deps.sh [--test | --debug-kernel]" >&2; exit 2 ;; esac
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 log=$cache/deps.log
@@ -34,6 +35,12 @@ zstd:guest
 test_packages='
 sparse:driver_checks
 gcc-multilib:32-bit_test_program
+'
+debug_packages='
+bc:debug_kernel
+bison:debug_kernel
+flex:debug_kernel
+libelf-dev:debug_kernel
 '
 
 say() { echo "deps: $*"; }
@@ -303,6 +310,24 @@ checkpatch() {
 	rm -rf "$cache/linux-source.new"
 }
 
+# The source of the distribution's own kernel; tests/debug-kernel/build.sh makes another one of it.
+debug_source() {
+	[ -r "$cache/debug/source/.version-of-package" ] && return 0
+	: > "$log"
+	system_lists
+	package=$(apt-cache depends linux-source | sed -n 's/^ *Depends: \(linux-source-[0-9].*\)/\1/p')
+	[ -n "$package" ] || die "apt knows no linux-source: check /etc/apt/sources.list"
+	say "fetching $package, to build a kernel with all checkers (unpacked in $cache/debug, 1.3 GiB, not installed)"
+	mkdir -p "$cache/debug"
+	unpack "$cache/debug/package" "$package" || die "cannot fetch $package: $(tail -n 1 "$log")"
+	rm -rf "$cache/debug/source.new"
+	mkdir "$cache/debug/source.new"
+	quiet "unpacking $package" tar -xJf "$cache/debug/package.new/usr/src/$package.tar.xz" -C "$cache/debug/source.new" --strip-components 1
+	apt-cache show --no-all-versions "$package" | sed -n 's/^Version: //p' > "$cache/debug/source.new/.version-of-package"
+	rm -rf "$cache/debug/package.new"
+	commit "$cache/debug/source"
+}
+
 # Optical Recognition of Handwritten Digits, UCI (E. Alpaydin, C. Kaynak, 1998): 1797 images of 8x8 pixels, as Debian ships them.
 digits_sum=46abec6b12486ad9e51943373abcf22bbea1b5a51a1619b361570d8893f1464a
 digits() {
@@ -319,15 +344,14 @@ digits() {
 	mv "$data.new" "$data"
 }
 
-if [ "$tests" ]; then
-	install_packages "$packages $test_packages"
-else
-	install_packages "$packages"
-fi
+[ -z "$tests" ] || packages="$packages $test_packages"
+[ "$tests" != --debug-kernel ] || packages="$packages $debug_packages"
+install_packages "$packages"
 guest_kernel
 digits
-if [ "$tests" ]; then
+if [ "$tests" = --test ]; then
 	next_kernel
 	newest_kernel
 	checkpatch
 fi
+[ "$tests" != --debug-kernel ] || debug_source

@@ -18,7 +18,8 @@ SUB = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j
 export PIM_DIGITS = $(DIGITS)
 SUITE = tests/run.sh $(BUILD)
 
-.PHONY: deps-test benches tests tests-san modules-checked test-unit test-san test-card test-module test-ioctl test-stress test-drm test-e2e
+.PHONY: deps-test benches tests tests-san modules-checked test-unit test-san test-card test-module test-ioctl test-stress test-drm test-e2e \
+	deps-debug-kernel module-debug test-debug-kernel
 
 # The guest's init: static, and never with a sanitizer.
 $(BUILD)/pim-init: tools/pim-vm/init.c
@@ -46,7 +47,7 @@ run: deps ## train a CNN on the emulated card in a VM, serial and pipelined
 
 benches: $(BENCHES)
 
-tests: tools $(TESTS) $(BUILD)/tests/pim-ioctl
+tests: tools $(TESTS) $(BUILD)/tests/pim-ioctl $(BUILD)/tests/pim-fuzz
 
 tests-san:
 	+$(Q)$(SUB) BUILD=$(SAN_BUILD) SAN=$(SAN_KINDS) CFLAGS='-O1 -g' $(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(TESTS))
@@ -91,6 +92,19 @@ test-drm: deps-test ## the device conformance suite on the driver, in the VM
 test-e2e: deps-test ## the tools, from the outside
 	+$(Q)$(SUB) tests module
 	$(Q)$(SUITE) e2e
+
+# The debug kernel: built once into the cache, and used by this target only. PIM_FUZZ_ARGS: the fuzzer's, to run a seed again.
+deps-debug-kernel:
+	@tools/deps.sh --debug-kernel
+	+@tests/debug-kernel/build.sh
+
+DEBUG_KVER = $(shell cat $(PIM_CACHE)/debug/release 2>/dev/null)
+module-debug:
+	+$(Q)$(SUB) KDIR=$(PIM_CACHE)/debug/lib/modules/$(DEBUG_KVER)/build module
+
+test-debug-kernel: deps-debug-kernel ## the driver under KASAN, lockdep, kmemleak and fault injection, with a fuzzer: long (builds a kernel, once)
+	+$(Q)$(SUB) tools $(BUILD)/tests/pim-ioctl $(BUILD)/tests/pim-fuzz module-debug
+	$(Q)$(SUITE) debug
 
 bench: deps ## measure latency, bandwidth, boot time, training speed
 	+$(Q)$(SUB) tools module benches

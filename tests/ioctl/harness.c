@@ -495,17 +495,31 @@ void gate_open(int fd, uint32_t queue, uint32_t out)
 
 /* -- authority ------------------------------------------------------------------------------------------------------ */
 
+unsigned int time_scale(void)
+{
+	static unsigned int scale;
+	const char *text;
+
+	if (!scale) {
+		text = getenv("PIM_TIME_SCALE");
+		scale = text ? (unsigned int)atoi(text) : 1;
+		if (!scale || scale > 100)
+			scale = 1;
+	}
+	return scale;
+}
+
 uint64_t in_ms(unsigned int ms)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec + (uint64_t)ms * 1000000ull;
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec + (uint64_t)ms * time_scale() * 1000000ull;
 }
 
 uint64_t now_ms(void)
 {
-	return in_ms(0) / 1000000;
+	return in_ms(0) / 1000000 / time_scale();
 }
 
 int acquire(int fd, uint32_t domains, uint32_t owner, unsigned int ms)
@@ -597,7 +611,8 @@ void child_ok(int pid, unsigned int ms)
 
 void sleep_ms(unsigned int ms)
 {
-	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
+	unsigned int real = ms * time_scale();
+	struct timespec t = { .tv_sec = real / 1000, .tv_nsec = real % 1000 * 1000000L };
 
 	while (nanosleep(&t, &t) < 0 && errno == EINTR)
 		;
@@ -605,9 +620,12 @@ void sleep_ms(unsigned int ms)
 
 void module_param(const char *name, unsigned int value)
 {
+	size_t n = strlen(name);
 	char path[96];
 	FILE *f;
 
+	if (n > 3 && !strcmp(name + n - 3, "_ms"))
+		value *= time_scale();
 	snprintf(path, sizeof(path), "/sys/module/pim/parameters/%s", name);
 	f = fopen(path, "w");
 	CHECK(f);

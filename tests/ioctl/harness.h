@@ -17,6 +17,13 @@
 #include <drm/pim_drm.h>
 #include <pim/hw.h>
 
+/*
+ * A guest may be many times slower than a real machine. PIM_TIME_SCALE in the environment says how many: then a test's millisecond is that
+ * long, in every function here that takes, gives or waits for milliseconds, and in module parameters. A test's own time is measured with
+ * now_ms().
+ */
+unsigned int time_scale(void);
+
 /* -- tests ---------------------------------------------------------------------------------------------------------- */
 
 struct test {
@@ -33,6 +40,7 @@ extern const struct test map_tests[], drm_core_tests[], drm_syncobj_tests[], rac
 extern const struct test stress_tests[]; /* only with --stress */
 extern const struct test abi_tests[], observe_tests[];
 extern const struct test recovery_tests[], lies_tests[], sleep_tests[];
+extern const struct test failnth_tests[]; /* only with --fail-nth */
 
 /* The test's process ends with a message. */
 void fail(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4), noreturn));
@@ -129,7 +137,7 @@ void gate_open(int fd, uint32_t queue, uint32_t out);
 
 /* -- authority ------------------------------------------------------------------------------------------------------ */
 
-uint64_t in_ms(unsigned int ms); /* absolute CLOCK_MONOTONIC */
+uint64_t in_ms(unsigned int ms); /* absolute CLOCK_MONOTONIC ns, for the kernel */
 int acquire(int fd, uint32_t domains, uint32_t owner, unsigned int ms);
 int acquire_now(int fd, uint32_t domains, uint32_t owner); /* NONBLOCK */
 int release(int fd, uint32_t domains);
@@ -143,6 +151,6 @@ bool child_ended(int pid, unsigned int ms, int *status); /* within the time */
 void child_ok(int pid, unsigned int ms);
 void sleep_ms(unsigned int ms);
 uint64_t now_ms(void);
-void module_param(const char *name, unsigned int value);
+void module_param(const char *name, unsigned int value); /* in ms if the name ends with _ms */
 
 #endif

@@ -263,15 +263,15 @@ static int newest(const char *dir, char *out, size_t len)
 /* The kernel a driver was made for is the one to boot with it. */
 static int matching(const struct vm_options *opt, const struct vm_places *at, struct vm_kernel *k)
 {
-	static const char *const dirs[] = { "guest/boot", "next/boot" };
+	static const char *const images[] = { "guest/boot/vmlinuz", "next/boot/vmlinuz", "debug/boot/vmlinux" };
 	char release[128], depends[512], path[PATH_MAX + 256];
 	size_t i;
 	int ret = vm_module_info(opt->module, release, sizeof(release), depends, sizeof(depends));
 
 	if (ret)
 		return ret;
-	for (i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
-		snprintf(path, sizeof(path), "%s/%s/vmlinuz-%s", at->cache, dirs[i], release);
+	for (i = 0; i < sizeof(images) / sizeof(*images); i++) {
+		snprintf(path, sizeof(path), "%s/%s-%s", at->cache, images[i], release);
 		if (!access(path, R_OK))
 			return open_kernel(path, at, k);
 	}
