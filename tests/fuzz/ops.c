@@ -32,12 +32,25 @@ static struct {
 	size_t size[PLACES]; /* 0: empty */
 } maps = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+/*
+ * sw_sync deadlocks when the end of a timeline drops the last reference to one of its fences. So each fence is kept until its timeline is
+ * closed; also in a process that is killed, which gives up its files from the highest descriptor to the lowest.
+ */
 #define TIMELINES 4
+#define HIGH_FD 700
 static struct {
 	pthread_mutex_t lock;
-	int fd[TIMELINES];
+	int fd[TIMELINES], fence[TIMELINES];
 	unsigned int next;
-} timelines = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = { -1, -1, -1, -1 } };
+} timelines = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = { -1, -1, -1, -1 }, .fence = { -1, -1, -1, -1 } };
+
+static void end_timeline(int fd, int fence)
+{
+	if (fd >= 0)
+		close(fd);
+	if (fence >= 0)
+		close(fence);
+}
 
 void ops_init(void)
 {
@@ -77,8 +90,7 @@ void ops_fini(void)
 
 	ops_unmap_all();
 	for (i = 0; i < TIMELINES; i++)
-		if (timelines.fd[i] >= 0)
-			close(timelines.fd[i]);
+		end_timeline(timelines.fd[i], timelines.fence[i]);
 }
 
 void ops_forget(void)
@@ -87,11 +99,11 @@ void ops_forget(void)
 
 	pthread_mutex_init(&maps.lock, NULL);
 	pthread_mutex_init(&timelines.lock, NULL);
-	for (i = 0; i < TIMELINES; i++) /* shared with the parent, which goes on with them: only our copy */
-		if (timelines.fd[i] >= 0)
-			close(timelines.fd[i]);
-	for (i = 0; i < TIMELINES; i++)
+	for (i = 0; i < TIMELINES; i++) { /* shared with the parent, which goes on with them: only our copy, the fence at exit */
+		end_timeline(timelines.fd[i], -1);
 		timelines.fd[i] = -1;
+		timelines.fence[i] = -1;
+	}
 }
 
 static uint8_t *pick_map(uint64_t *rng, size_t *size)
@@ -310,25 +322,33 @@ int op_sw_sync(struct thread *t, struct client *c)
 	struct sw_sync_create_fence_data data = { .value = 1, .name = "fuzz" };
 	uint32_t inc = 1;
 	struct object o = { 0 };
-	int fd, old = -1, ret;
+	int low = open("/sys/kernel/debug/sync/sw_sync", O_RDWR | O_CLOEXEC), fd, fence = -1, old, old_fence, ret;
 
-	fd = open("/sys/kernel/debug/sync/sw_sync", O_RDWR | O_CLOEXEC);
+	if (low < 0)
+		return -errno;
+	fd = fcntl(low, F_DUPFD_CLOEXEC, HIGH_FD);
+	close(low);
 	if (fd < 0)
 		return -errno;
 	ret = ioctl(fd, SW_SYNC_IOC_CREATE_FENCE, &data) < 0 ? -errno : 0;
 	if (!ret) {
+		fence = fcntl(data.fence, F_DUPFD_CLOEXEC, 0);
 		o.handle = (uint32_t)data.fence;
-		pool_put(c, P_SYNCFILE, &o);
+		if (fence < 0)
+			close(data.fence);
+		else
+			pool_put(c, P_SYNCFILE, &o);
 		if (chance(&t->rng, 50))
 			ioctl(fd, SW_SYNC_IOC_INC, &inc);
 	}
 	pthread_mutex_lock(&timelines.lock);
 	old = timelines.fd[timelines.next];
-	timelines.fd[timelines.next++] = fd;
+	old_fence = timelines.fence[timelines.next];
+	timelines.fd[timelines.next] = fd;
+	timelines.fence[timelines.next++] = fence;
 	timelines.next %= TIMELINES;
 	pthread_mutex_unlock(&timelines.lock);
-	if (old >= 0)
-		close(old);
+	end_timeline(old, old_fence);
 	return ret;
 }
 

@@ -446,16 +446,56 @@ static int do_bind(struct scene *s)
 	return driver_file(DRIVER "/bind");
 }
 
-/* A probe that failed leaves nothing: the next one works. Not each time: a fault may be one that the kernel got over. */
+/* The number of fault points of a call. */
+static unsigned int points(int control, int (*call)(struct scene *s))
+{
+	char text[16] = "";
+
+	arm(control, MAX_FAULTS);
+	call(NULL);
+	CHECK(pread(control, text, sizeof(text) - 1, 0) > 0);
+	arm(control, 0);
+	return MAX_FAULTS - (unsigned int)atoi(text);
+}
+
+/* A probe that gives up once it has looked at the header, as it does with another card. */
+static unsigned int points_until_header(int control)
+{
+	volatile uint32_t *header;
+	char path[96];
+	uint32_t good;
+	unsigned int n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource2", function);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0);
+	header = mmap(NULL, PIM_HW_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK(header != MAP_FAILED);
+	good = header[0];
+	header[0] = ~good;
+	n = points(control, do_bind);
+	CHECK(!bound());
+	header[0] = good;
+	munmap((void *)header, PIM_HW_PAGE);
+	close(fd);
+	return n;
+}
+
+/*
+ * A probe that failed leaves nothing: the next one works. The first faults are left out: the kernel of Debian 12 does not survive them in its
+ * own drm_dev_init(), which puts a device that it could not make.
+ */
 static void bind_each_fault(void)
 {
 	int control = failnth_open(), ret;
-	unsigned int n, told = 0;
+	unsigned int n, first, told = 0;
 	bool was_hit = true;
 
 	dev_function(0, function);
 	CHECK_OK(driver_file(DRIVER "/unbind"));
-	for (n = 1; was_hit; n++) {
+	first = points_until_header(control);
+	for (n = first; was_hit; n++) {
 		CHECK(n < MAX_FAULTS);
 		arm(control, n);
 		ret = do_bind(NULL);
@@ -474,7 +514,7 @@ static void bind_each_fault(void)
 	close(control);
 	usable();
 	all_memory_is_free();
-	printf("# %u faults, %u of them were told\n", n - 2, told);
+	printf("# faults %u to %u, %u of them were told\n", first, n - 2, told);
 }
 
 #define VICTIM(name, ...) \
