@@ -129,7 +129,7 @@ checkpatch() {
 	local script=$PIM_CACHE/checkpatch/checkpatch.pl
 	[ -r "$script" ] || { cat "$PIM_CACHE/checkpatch/why" 2> /dev/null || echo "tools/deps.sh --test has not fetched checkpatch.pl"; return 77; }
 	if perl "$script" --no-tree --terse --no-summary --max-line-length=140 -f kernel/*.c $(ls kernel/*.h | grep -v pim_trace.h) \
-		include/uapi/drm/pim_drm.h include/pim/hw.h; then
+		tests/kunit/*.[ch] include/uapi/drm/pim_drm.h include/pim/hw.h; then
 		echo "ok - checkpatch.pl has nothing to say"
 	else
 		echo "not ok - checkpatch.pl has nothing to say"
@@ -160,6 +160,7 @@ reload='m=$1; for i in 1 2 3; do [ -e /dev/dri/renderD128 ] || exit 1; rmmod pim
 
 suite_unit() {
 	unit unit "$build" 'test_*'
+	step unit/kunit "$build/tests/kunit"
 	step unit/device-8dom env PIM_DEVICE=emu:cards/test-8dom.card "$build/tests/test_device"
 }
 suite_card() { unit card "$build" 'test_card*'; }
@@ -168,6 +169,7 @@ suite_san() {
 	export UBSAN_OPTIONS=print_stacktrace=1 CK_TIMEOUT_MULTIPLIER=10
 	[ ! -e tests/lsan.supp ] || export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
 	unit san "$build/san" 'test_*'
+	step san/kunit "$build/san/tests/kunit"
 	unset UBSAN_OPTIONS LSAN_OPTIONS CK_TIMEOUT_MULTIPLIER
 }
 suite_module() {

@@ -30,6 +30,7 @@ tools: $(BUILD)/pim-init
 
 include kernel/module.mk
 include tests/ioctl/ioctl.mk
+include tests/kunit/kunit.mk
 
 deps: ## install what is missing to build and run (with apt), fetch guest kernel and data
 	@tools/deps.sh
