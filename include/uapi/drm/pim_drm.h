@@ -227,7 +227,7 @@ struct drm_pim_gem_info {
  * Ranges of one buffer must not overlap.
  *
  * Errors: ENOENT no such handle; EINVAL bytes zero, out of range or overlapping; ETIME; EINTR; EOPNOTSUPP the exporter gives the CPU no
- * access; EIO. After EINTR and ETIME a part may have been copied.
+ * access; ENODEV, also when it is the other card that is gone. After EINTR and ETIME a part may have been copied.
  */
 struct drm_pim_gem_copy {
 	/** @dst: Input: handle */
@@ -266,7 +266,7 @@ enum drm_pim_priority {
 	DRM_PIM_PRIORITY_NORMAL = 0,
 	/** @DRM_PIM_PRIORITY_HIGH: before all others */
 	DRM_PIM_PRIORITY_HIGH = 1,
-	/** @DRM_PIM_PRIORITY_LOW: when nobody else wants it */
+	/** @DRM_PIM_PRIORITY_LOW: after the others; a queue still gets one job at a time, so that it comes on */
 	DRM_PIM_PRIORITY_LOW = 2,
 };
 
