@@ -18,6 +18,7 @@ struct layout {
 	const struct field *fields;
 };
 
+/* clang-format off */
 #define F(s, f, off, bytes) { #f, offsetof(struct drm_pim_##s, f), sizeof(((struct drm_pim_##s *)0)->f), off, bytes }
 #define END { NULL, 0, 0, 0, 0 }
 #define ROWS (const struct field[])
@@ -72,6 +73,8 @@ static const struct layout layouts[] = {
 		F(job, policy, 128, 24), END } },
 };
 
+/* clang-format on */
+
 static void structures(void)
 {
 	const struct layout *l;
@@ -84,14 +87,15 @@ static void structures(void)
 		end = 0;
 		for (f = l->fields; f->name; f++) {
 			if (f->off != f->want_off || f->bytes != f->want_bytes)
-				fail(__FILE__, __LINE__, "%s.%s is [%u, +%u), not [%u, +%u)", l->name, f->name, f->off, f->bytes, f->want_off,
-				     f->want_bytes);
+				fail(__FILE__, __LINE__, "%s.%s is [%u, +%u), not [%u, +%u)", l->name, f->name, f->off, f->bytes,
+				     f->want_off, f->want_bytes);
 			if (f->off != end)
 				fail(__FILE__, __LINE__, "%s has a gap, or a field without a row, before %s", l->name, f->name);
 			end = f->off + f->bytes;
 		}
 		if (end != l->bytes || l->bytes != l->want_bytes)
-			fail(__FILE__, __LINE__, "%s has %u bytes, fields end at %u, pinned are %u", l->name, l->bytes, end, l->want_bytes);
+			fail(__FILE__, __LINE__, "%s has %u bytes, fields end at %u, pinned are %u", l->name, l->bytes, end,
+			     l->want_bytes);
 	}
 }
 
@@ -109,6 +113,7 @@ static void numbers(void)
 {
 	static const struct {
 		uint64_t have, want;
+		/* clang-format off */
 	} pinned[] = {
 		{ DRM_PIM_ENGINE_HOST, 0 }, { DRM_PIM_ENGINE_PIM, 1 }, { DRM_PIM_ENGINES, 2 },
 		{ DRM_PIM_PARAM_ABI_MAJOR, 0 }, { DRM_PIM_PARAM_ABI_MINOR, 1 }, { DRM_PIM_PARAM_FEATURES, 2 }, { DRM_PIM_PARAM_DOMAINS, 3 },
@@ -134,6 +139,7 @@ static void numbers(void)
 		{ DRM_PIM_AUTHORITY_ACQUIRE, 0 }, { DRM_PIM_AUTHORITY_RELEASE, 1 },
 		{ DRM_PIM_AUTHORITY_NONBLOCK, 1 }, { DRM_PIM_AUTHORITY_ASYNC, 2 },
 	};
+	/* clang-format on */
 	size_t i;
 
 	for (i = 0; i < sizeof(pinned) / sizeof(pinned[0]); i++)
@@ -144,7 +150,8 @@ static void numbers(void)
 
 /* -- other lengths -------------------------------------------------------------------------------------------------- */
 
-#define SIZED(request, bytes) (((request) & ~((unsigned long)_IOC_SIZEMASK << _IOC_SIZESHIFT)) | (unsigned long)(bytes) << _IOC_SIZESHIFT)
+#define SIZED(request, bytes)                                                                                                      \
+	(((request) & ~((unsigned long)_IOC_SIZEMASK << _IOC_SIZESHIFT)) | (unsigned long)(bytes) << _IOC_SIZESHIFT)
 
 /* What a program that knows only the first @bytes of a structure calls. What lies behind must stay as it is. */
 static int short_call(int fd, unsigned long request, void *args, size_t bytes)
@@ -164,7 +171,9 @@ static int short_call(int fd, unsigned long request, void *args, size_t bytes)
 
 static void shorter(void)
 {
-	struct drm_pim_authority acq = { .op = DRM_PIM_AUTHORITY_ACQUIRE, .domains = 1, .owner = DRM_PIM_OWNER_PIM, .timeout_ns = in_ms(1000) };
+	struct drm_pim_authority acq = {
+		.op = DRM_PIM_AUTHORITY_ACQUIRE, .domains = 1, .owner = DRM_PIM_OWNER_PIM, .timeout_ns = in_ms(1000)
+	};
 	struct drm_pim_authority rel = { .op = DRM_PIM_AUTHORITY_RELEASE, .domains = 1 };
 	struct drm_pim_queue_create create = { 0 };
 	struct drm_pim_queue_query query = { 0 };

@@ -82,7 +82,8 @@ static void render_only(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(shut) / sizeof(shut[0]); i++)
-		if (pim_ioctl(fd, shut[i].request, arg) != -EACCES)
+		/* For 32-bit processes the core answers this one, with zeros, whatever the node. */
+		if (!(sizeof(long) == 4 && shut[i].request == DRM_IOCTL_GET_STATS) && pim_ioctl(fd, shut[i].request, arg) != -EACCES)
 			fail(__FILE__, __LINE__, "%s is not refused", shut[i].name);
 }
 

@@ -242,16 +242,31 @@ static int attach(struct map *m)
 	return pid;
 }
 
+/* By the words that a debugger has: one for 64 bits, or two. */
+#define DEBUGGER_WORDS (sizeof(uint64_t) / sizeof(long))
+
 static int peek(int pid, volatile void *at, uint64_t *value)
 {
+	long word[DEBUGGER_WORDS];
+	size_t i;
+
 	errno = 0;
-	*value = (uint64_t)ptrace(PTRACE_PEEKDATA, pid, at, NULL);
+	for (i = 0; i < DEBUGGER_WORDS && !errno; i++)
+		word[i] = ptrace(PTRACE_PEEKDATA, pid, (volatile long *)at + i, NULL);
+	memcpy(value, word, sizeof(*value));
 	return errno;
 }
 
 static int poke(int pid, volatile void *at, uint64_t value)
 {
-	return ptrace(PTRACE_POKEDATA, pid, at, value) < 0 ? errno : 0;
+	long word[DEBUGGER_WORDS];
+	size_t i;
+
+	memcpy(word, &value, sizeof(value));
+	for (i = 0; i < DEBUGGER_WORDS; i++)
+		if (ptrace(PTRACE_POKEDATA, pid, (volatile long *)at + i, word[i]) < 0)
+			return errno;
+	return 0;
 }
 
 static int mem_file(int pid)

@@ -235,7 +235,7 @@ static const char *event(const char **at, const char *name, uint64_t client)
 
 static void job_events(void)
 {
-	static const char * const names[] = { "pim_job_queue", "pim_job_run", "pim_job_done" };
+	static const char *const names[] = { "pim_job_queue", "pim_job_run", "pim_job_done" };
 	int fd = dev_open(), e, i, j;
 	uint32_t q = queue_new(fd), done = syncobj_new(fd);
 	uint64_t client = fdinfo_number(fd, "drm-client-id:");
@@ -303,8 +303,12 @@ static void claim_events(void)
 	uint64_t client = fdinfo_number(fd, "drm-client-id:");
 	struct drm_pim_sync out = { .handle = syncobj_new(fd) };
 	struct drm_pim_authority acq = {
-		.op = DRM_PIM_AUTHORITY_ACQUIRE, .domains = 6, .owner = DRM_PIM_OWNER_PIM, .timeout_ns = in_ms(10000),
-		.nout = 1, .out_syncs = (uintptr_t)&out,
+		.op = DRM_PIM_AUTHORITY_ACQUIRE,
+		.domains = 6,
+		.owner = DRM_PIM_OWNER_PIM,
+		.timeout_ns = in_ms(10000),
+		.nout = 1,
+		.out_syncs = (uintptr_t)&out,
 	};
 	char name[64], pid[16], fence[64], *text;
 	const char *at;
@@ -325,8 +329,10 @@ static void claim_events(void)
 	EXPECT(&at, "pim_authority_switch", client, { "dev=", name }, { "pid=", pid }, { "domain=", "1" }, { "from=", "host" },
 	       { "to=", "pim" }, { "cause=", "acquire" });
 	EXPECT(&at, "pim_authority_switch", client, { "domain=", "2" }, { "to=", "pim" }, { "cause=", "acquire" });
-	EXPECT(&at, "pim_authority_release", client, { "dev=", name }, { "pid=", pid }, { "domains=", "0x6" }, { "owner=", "host" });
-	EXPECT(&at, "pim_authority_switch", client, { "domain=", "1" }, { "from=", "pim" }, { "to=", "host" }, { "cause=", "release" });
+	EXPECT(&at, "pim_authority_release", client, { "dev=", name }, { "pid=", pid }, { "domains=", "0x6" },
+	       { "owner=", "host" });
+	EXPECT(&at, "pim_authority_switch", client, { "domain=", "1" }, { "from=", "pim" }, { "to=", "host" },
+	       { "cause=", "release" });
 	EXPECT(&at, "pim_authority_switch", client, { "domain=", "2" }, { "to=", "host" }, { "cause=", "release" });
 	CHECK(!event(&at, "pim_authority_switch", client));
 	free(text);
@@ -339,8 +345,12 @@ static void kernel_events(void)
 	uint64_t client = fdinfo_number(fd, "drm-client-id:");
 	volatile uint32_t *p = gem_map(fd, gem(fd, 65536, 0, 1), 65536);
 	struct drm_pim_authority acq = {
-		.op = DRM_PIM_AUTHORITY_ACQUIRE, .domains = 2, .owner = DRM_PIM_OWNER_PIM, .timeout_ns = in_ms(10000),
-		.deadline_ns = in_ms(1500), .host_requests = 1,
+		.op = DRM_PIM_AUTHORITY_ACQUIRE,
+		.domains = 2,
+		.owner = DRM_PIM_OWNER_PIM,
+		.timeout_ns = in_ms(10000),
+		.deadline_ns = in_ms(1500),
+		.host_requests = 1,
 	};
 	uint64_t end = now_ms() + 10000;
 	const char *at;
@@ -434,7 +444,8 @@ static void usage(void)
 	char *text, client[64], *at;
 
 	gem(fd, 3 << 20, 0, 0);
-	snprintf(client, sizeof(client), "client %llu pid %d ", (unsigned long long)fdinfo_number(fd, "drm-client-id:"), (int)getpid());
+	snprintf(client, sizeof(client), "client %llu pid %d ", (unsigned long long)fdinfo_number(fd, "drm-client-id:"),
+		 (int)getpid());
 	text = debugfs(fd, "usage");
 	at = strstr(text, client);
 	CHECK(at);
@@ -448,12 +459,21 @@ static const struct {
 	const char *name;
 	uint32_t param;
 } attrs[] = {
-	{ "bank_groups", DRM_PIM_PARAM_BANK_GROUPS }, { "banks", DRM_PIM_PARAM_BANKS },
-	{ "banks_per_unit", DRM_PIM_PARAM_BANKS_PER_UNIT }, { "domain_bytes", DRM_PIM_PARAM_DOMAIN_BYTES },
-	{ "domain_pcs", DRM_PIM_PARAM_DOMAIN_PCS }, { "domains", DRM_PIM_PARAM_DOMAINS }, { "pcs", DRM_PIM_PARAM_PCS },
-	{ "resets", DRM_PIM_PARAM_RESETS }, { "ring_entries", DRM_PIM_PARAM_RING_ENTRIES }, { "row_bytes", DRM_PIM_PARAM_ROW_BYTES },
-	{ "rows", DRM_PIM_PARAM_ROWS }, { "stacks", DRM_PIM_PARAM_STACKS }, { "stripe_bytes", DRM_PIM_PARAM_STRIPE_BYTES },
-	{ "tck_ps", DRM_PIM_PARAM_TCK_PS }, { "window_bytes", DRM_PIM_PARAM_WINDOW_BYTES },
+	{ "bank_groups", DRM_PIM_PARAM_BANK_GROUPS },
+	{ "banks", DRM_PIM_PARAM_BANKS },
+	{ "banks_per_unit", DRM_PIM_PARAM_BANKS_PER_UNIT },
+	{ "domain_bytes", DRM_PIM_PARAM_DOMAIN_BYTES },
+	{ "domain_pcs", DRM_PIM_PARAM_DOMAIN_PCS },
+	{ "domains", DRM_PIM_PARAM_DOMAINS },
+	{ "pcs", DRM_PIM_PARAM_PCS },
+	{ "resets", DRM_PIM_PARAM_RESETS },
+	{ "ring_entries", DRM_PIM_PARAM_RING_ENTRIES },
+	{ "row_bytes", DRM_PIM_PARAM_ROW_BYTES },
+	{ "rows", DRM_PIM_PARAM_ROWS },
+	{ "stacks", DRM_PIM_PARAM_STACKS },
+	{ "stripe_bytes", DRM_PIM_PARAM_STRIPE_BYTES },
+	{ "tck_ps", DRM_PIM_PARAM_TCK_PS },
+	{ "window_bytes", DRM_PIM_PARAM_WINDOW_BYTES },
 };
 
 static char *attr(const char *device, const char *name)
@@ -516,7 +536,7 @@ struct looker {
 
 static void look(void *arg)
 {
-	static const char * const files[] = { "state", "queues", "usage", "history" };
+	static const char *const files[] = { "state", "queues", "usage", "history" };
 	struct looker *l = arg;
 	char path[128];
 	size_t i;

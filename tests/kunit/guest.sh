@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# guest.sh PIM_KUNIT.KO [seed=N]: in a guest whose kernel has CONFIG_KUNIT: load the module, which runs the tests, and tell in TAP what the
+# guest.sh PIM_KUNIT.KO: in a guest whose kernel has CONFIG_KUNIT: load the module, which runs the tests, and tell in TAP what the
 # kernel's log says about them.
 set -u
 PATH=$PATH:/sbin:/usr/sbin
 mark="guest.sh: $1 $$"
 
 echo "$mark" > /dev/kmsg
-insmod "$@" || { echo "not ok - $1 loads"; exit 1; }
+insmod "$1" || { echo "not ok - $1 loads"; exit 1; }
 dmesg --notime | awk -v mark="$mark" '
 	$0 == mark { ours = 1 }
 	!ours { next }

@@ -9,14 +9,18 @@
 
 #include "pim_chance.h"
 
-static unsigned long long seed;
-module_param(seed, ullong, 0444);
-MODULE_PARM_DESC(seed, "where numbers by chance begin; zero: somewhere, as the log says");
-
+/*
+ * No parameter of the module: KUnit may run tests before those are read. A seed out of a kernel's log is run again by the program, where the
+ * same numbers come out of it.
+ */
 struct pim_chance pim_chance(struct kunit *test)
 {
-	if (!seed)
+	static unsigned long long seed;
+	static bool drawn;
+
+	if (!drawn)
 		seed = get_random_u64();
+	drawn = true;
 	kunit_info(test, "seed %llu\n", seed);
 	return (struct pim_chance){ seed };
 }

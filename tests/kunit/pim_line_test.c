@@ -164,11 +164,11 @@ static void a_mask_of_all_is_served_though_each_domain_is_always_wanted(struct k
 			served++;
 		}
 	}
-	KUNIT_EXPECT_TRUE(test, wide.granted);
-	KUNIT_EXPECT_EQ(test, d, 32u);
-	KUNIT_EXPECT_EQ(test, served, 1u);
+	KUNIT_ASSERT_TRUE(test, wide.granted);
+	KUNIT_ASSERT_EQ(test, d, 32u);
+	KUNIT_ASSERT_EQ(test, served, 1u);
 	for (d = 0; d < 32; d++)
-		KUNIT_EXPECT_PTR_EQ(test, pim_line_next(&line, 0), &narrow[d]);
+		KUNIT_ASSERT_PTR_EQ(test, pim_line_next(&line, 0), &narrow[d]);
 }
 
 /* -- by chance, against a model that is too plain to be wrong ------------------------------------------------------- */
