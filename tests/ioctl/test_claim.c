@@ -255,7 +255,7 @@ static void yields(void)
 	child_ok(pid, 5000);
 	CHECK(now_ms() - t0 >= 195);
 	after = authority(r.fd, 0);
-	CHECK_EQ(after.yields, before.yields + 1);
+	CHECK(after.yields > before.yields); /* more than once if the process was not fast enough */
 	CHECK(after.host_requests > before.host_requests);
 	CHECK_EQ(after.holder, getpid());
 	CHECK_EQ(after.revocations, before.revocations);
