@@ -23,6 +23,8 @@ $(KMOD)/pim_config.h: kernel/probe.sh
 	@mkdir -p $(@D)
 	$(call say,PROBE,$(KDIR))MAKE='$(MAKE)' kernel/probe.sh $(KDIR) $(KMOD)/probe $@
 
+# The last: a kernel of the same name may have been built again with another configuration.
+$(KMOD)/pim_config.h $(KMOD)/pim.ko: $(wildcard $(KDIR)/include/generated/autoconf.h)
 $(KMOD)/pim.ko: $(KMOD_SRC) $(KMOD_HDR) $(KMOD)/pim_config.h kernel/module.mk
 	$(Q)ln -sf $(foreach f,$(KMOD_SRC),$(abspath $(f))) $(KMOD)/
 	+$(call say,KMOD,$@)$(KMOD_MAKE) modules

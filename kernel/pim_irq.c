@@ -36,6 +36,8 @@ int pim_irq_init(struct pim_device *pim)
 
 	ret = pci_alloc_irq_vectors(pim->pdev, PIM_HW_VECTORS, PIM_HW_VECTORS, PCI_IRQ_MSIX);
 	if (ret < 0) {
+		if (ret != -ENOSPC)
+			return ret;
 		drm_err(&pim->drm, "the function has fewer than %u MSI-X vectors: start the card with vectors=%u\n", PIM_HW_VECTORS,
 			PIM_HW_VECTORS);
 		return ret;

@@ -482,6 +482,25 @@ static unsigned int points_until_header(int control)
 	return n;
 }
 
+static void control_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+/*
+ * Only kmalloc() fails: the kernel complains later of /proc files of interrupts that it could not make. The command line of the debug kernel
+ * marks the caches that the filter lets fail.
+ */
+static void only_kmalloc(bool only)
+{
+	control_file("/sys/kernel/debug/failslab/cache-filter", only ? "Y" : "N");
+	control_file("/sys/kernel/debug/fail_page_alloc/min-order", only ? "20" : "0");
+}
+
 /*
  * A probe that failed leaves nothing: the next one works. The first faults are left out: the kernel of Debian 12 does not survive them in its
  * own drm_dev_init(), which puts a device that it could not make.
@@ -494,6 +513,7 @@ static void bind_each_fault(void)
 
 	dev_function(0, function);
 	CHECK_OK(driver_file(DRIVER "/unbind"));
+	only_kmalloc(true);
 	first = points_until_header(control);
 	for (n = first; was_hit; n++) {
 		CHECK(n < MAX_FAULTS);
@@ -512,6 +532,7 @@ static void bind_each_fault(void)
 	}
 	CHECK_OK(driver_file(DRIVER "/bind"));
 	close(control);
+	only_kmalloc(false);
 	usable();
 	all_memory_is_free();
 	printf("# faults %u to %u, %u of them were told\n", first, n - 2, told);
