@@ -11,7 +11,7 @@
 #define HOST DRM_PIM_OWNER_HOST
 #define PIM DRM_PIM_OWNER_PIM
 #define AUTO DRM_PIM_OWNER_AUTO
-#define MS 1000000ull
+#define MS (1000000ull * time_scale()) /* as the times of this program are */
 #define SIZE 65536u
 
 static int call(int fd, struct drm_pim_authority a)
