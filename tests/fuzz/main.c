@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * pim-fuzz: threads that make calls, one that watches: a call that takes too long is ended with a signal, then by releasing every claim; one
- * that does not end even then is a bug. So is anything tests/kernel-trouble names in the kernel's log, a call that never succeeded in the
- * whole run, and memory or references that are left at the end. TAP on standard output; the seed comes first.
+ * pim-fuzz: threads that make calls, one that watches: a call that takes too long is ended with a signal, then by releasing every claim;
+ * one that does not end even then is a bug. So is anything tests/kernel-trouble names in the kernel's log, a call that never succeeded in
+ * the whole run, and memory or references that are left at the end. TAP on standard output; the seed comes first.
  */
 #include <errno.h>
 #include <fcntl.h>

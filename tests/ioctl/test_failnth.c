@@ -492,8 +492,8 @@ static void control_file(const char *path, const char *text)
 }
 
 /*
- * Only kmalloc() fails: the kernel complains later of /proc files of interrupts that it could not make. The command line of the debug kernel
- * marks the caches that the filter lets fail.
+ * Only kmalloc() fails: the kernel complains later of /proc files of interrupts that it could not make. The command line of the debug
+ * kernel marks the caches that the filter lets fail.
  */
 static void only_kmalloc(bool only)
 {
@@ -502,8 +502,8 @@ static void only_kmalloc(bool only)
 }
 
 /*
- * A probe that failed leaves nothing: the next one works. The first faults are left out: the kernel of Debian 12 does not survive them in its
- * own drm_dev_init(), which puts a device that it could not make.
+ * A probe that failed leaves nothing: the next one works. The first faults are left out: the kernel of Debian 12 does not survive them in
+ * its own drm_dev_init(), which puts a device that it could not make.
  */
 static void bind_each_fault(void)
 {
