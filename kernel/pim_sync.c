@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Arrays of syncobjs from user space: fences to wait for, and places for a fence to be left in. */
 #include <linux/dma-fence-chain.h>
+#include <linux/dma-fence-unwrap.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -109,23 +110,37 @@ void pim_sync_put(struct pim_sync_out *s)
 	s->out = NULL;
 }
 
-/* Add a fence, whose reference is taken whatever is returned. */
-int pim_fence_list_add(void *list, struct dma_fence *fence)
+static int pim_fence_list_add_one(struct pim_fence_list *l, struct dma_fence *fence)
 {
-	struct pim_fence_list *l = list;
 	struct dma_fence **bigger;
 
 	if (l->n == l->room) {
 		bigger = krealloc_array(l->fence, l->room + 8, sizeof(*bigger), GFP_KERNEL);
-		if (!bigger) {
-			dma_fence_put(fence);
+		if (!bigger)
 			return -ENOMEM;
-		}
 		l->fence = bigger;
 		l->room += 8;
 	}
-	l->fence[l->n++] = fence;
+	l->fence[l->n++] = dma_fence_get(fence);
 	return 0;
+}
+
+/*
+ * Add a fence, whose reference is taken whatever is returned. One that is made of others, of a timeline or of several jobs, is taken apart: an
+ * array must not have an array in it.
+ */
+int pim_fence_list_add(void *list, struct dma_fence *fence)
+{
+	struct dma_fence_unwrap iter;
+	struct dma_fence *part;
+	int ret = 0;
+
+	dma_fence_unwrap_for_each(part, &iter, fence) {
+		if (!ret)
+			ret = pim_fence_list_add_one(list, part);
+	}
+	dma_fence_put(fence);
+	return ret;
 }
 
 void pim_fence_list_put(struct pim_fence_list *l)

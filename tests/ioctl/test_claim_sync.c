@@ -124,6 +124,39 @@ static void timeline(void)
 	CHECK_EQ(authority(fd, 0).handovers % 2, 0);
 }
 
+/* Fences that are made of others, together: a point on a timeline, and the end of jobs on both engines. */
+static void composed(void)
+{
+	int fd = dev_open();
+	struct drm_pim_job jobs[2] = { job_nop(DRM_PIM_ENGINE_HOST), job_nop(DRM_PIM_ENGINE_PIM) };
+	uint32_t q = queue_new(fd), gateq = queue_new(fd), gate = syncobj_new(fd), line = syncobj_new(fd), both = syncobj_new(fd), i;
+	uint32_t out = syncobj_new(fd);
+	struct drm_pim_sync in[2] = { { .handle = line, .point = 2 }, { .handle = both } }, so = { .handle = out };
+	struct drm_pim_authority a = {
+		.flags = DRM_PIM_AUTHORITY_ASYNC, .domains = 1, .owner = PIM, .timeout_ns = in_ms(3000), .nin = 2, .nout = 1,
+		.in_syncs = (uintptr_t)in, .out_syncs = (uintptr_t)&so,
+	};
+
+	gate_close(fd, gateq, gate);
+	for (i = 1; i <= 2; i++) {
+		struct drm_pim_sync g = { .handle = gate }, o = { .handle = line, .point = i };
+		struct drm_pim_submit s = {
+			.queue = q, .njobs = 2, .jobs = (uintptr_t)jobs, .nin = 1, .in_syncs = (uintptr_t)&g, .nout = 1, .out_syncs = (uintptr_t)&o,
+		};
+
+		CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_SUBMIT, &s));
+	}
+	CHECK_OK(submit(fd, q, jobs, 2, gate, both, NULL));
+	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_AUTHORITY, &a));
+	CHECK_EQ(syncobj_wait(fd, out, 0, 20), -ETIME);
+	gate_open(fd, gateq, 0);
+	CHECK_OK(syncobj_wait(fd, out, 0, 5000));
+	CHECK_EQ(authority(fd, 0).owner, PIM);
+	CHECK_OK(syncobj_wait(fd, line, 2, 0));
+	CHECK_OK(syncobj_wait(fd, both, 0, 0));
+	CHECK_OK(release(fd, 1));
+}
+
 /* The out fence of a call that waits signals, too. */
 static void synchronous(void)
 {
@@ -247,6 +280,7 @@ const struct test claim_sync_tests[] = {
 	{ "a claim comes after a fence, and signals one", comes_after },
 	{ "memory goes to PIM and back by fences alone, jobs queued ahead", round_trip },
 	{ "claims wait for and signal timeline points", timeline },
+	{ "a claim comes after fences that are made of others", composed },
 	{ "a call that waits signals its fences, too", synchronous },
 	{ "a domain promised to one is not given to another, nor used too early", promised },
 	{ "a claim that is revoked or closed before its fence signals an error", cancelled },
