@@ -169,7 +169,8 @@ int pim_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file *
 
 	BUILD_BUG_ON(sizeof(queue->policy) != sizeof(args->policy));
 
-	if (args->flags || args->priority >= ARRAY_SIZE(pim_priorities) || args->timeout_ms > READ_ONCE(pim_max_job_timeout_ms))
+	if (args->flags || args->priority >= ARRAY_SIZE(pim_priorities) || args->timeout_ms > READ_ONCE(pim_max_job_timeout_ms) ||
+	    args->policy[offsetof(struct pim_hw_policy, pad) / sizeof(u32)])
 		return -EINVAL;
 	prio = array_index_nospec(args->priority, ARRAY_SIZE(pim_priorities));
 	if (pim_priorities[prio].rank > PIM_RANK_NORMAL && !capable(CAP_SYS_NICE))
@@ -186,10 +187,6 @@ int pim_queue_create_ioctl(struct drm_device *drm, void *data, struct drm_file *
 	queue->rank = pim_priorities[prio].rank;
 	queue->timeout_ms = args->timeout_ms;
 	memcpy(&queue->policy, args->policy, sizeof(queue->policy));
-	if (queue->policy.pad) {
-		ret = -EINVAL;
-		goto free;
-	}
 	mutex_init(&queue->lock);
 	spin_lock_init(&queue->state);
 	for (e = 0; e < PIM_HW_ENGINES; e++) {
@@ -232,7 +229,6 @@ fini:
 		drm_sched_entity_fini(&queue->entity[e]);
 	pim_client_put(queue->client);
 	mutex_destroy(&queue->lock);
-free:
 	kfree(queue);
 	return ret;
 }

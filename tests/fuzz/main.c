@@ -459,7 +459,7 @@ static bool clean(void)
 	}
 	for (d = 0; d <= domain_count; d++) {
 		bool window = d == domain_count;
-		struct drm_pim_gem_create c = { .size = window ? window_bytes : domain_bytes, .domain = window ? 0 : d,
+		struct drm_pim_gem_create c = { .size = window ? window_bytes : domain_bytes, .domains = window ? 0 : 1u << d,
 						.flags = window ? DRM_PIM_GEM_WINDOW : 0 };
 		int one = pim_call(fd, DRM_IOCTL_PIM_GEM_CREATE, &c);
 
