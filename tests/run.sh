@@ -51,7 +51,9 @@ step() {
 	if [ "$good" = 0 ] && [ $rc = 0 ]; then
 		echo "    it ran no test"
 	fi
-	grep -E '^not ok|:[FE]:|ERROR: |runtime error|warning:|error:' "$log" | head -n 12 | sed 's/^/    /'
+	# In TAP, what is behind a failed test says why.
+	awk '/^not ok|:[FE]:|ERROR: |runtime error|warning:|error:/ || (told && /^#/) { print; told = 1; next } { told = 0 }' "$log" | head -n 40 |
+		sed 's/^/    /'
 	[ "${PIPESTATUS[0]}" = 0 ] || tail -n 4 "$log" | sed 's/^/    | /'
 }
 
@@ -224,6 +226,7 @@ suite_debug() {
 	# shellcheck disable=SC2206 # words
 	fuzz=(${PIM_FUZZ_ARGS:---calls 200000 --threads 4})
 	export PIM_TIME_SCALE=${PIM_TIME_SCALE:-4}
+	debug_guest kunit sh tests/kunit/guest.sh "$build/kunit/$rel/pim_kunit.ko"
 	debug_guest ioctl "$build/tests/pim-ioctl" --module "$m"
 	debug_guest fail-nth "$build/tests/pim-ioctl" --module "$m" --fail-nth
 	debug_guest fuzz "$build/tests/pim-fuzz" "${fuzz[@]}"
@@ -232,8 +235,8 @@ suite_debug() {
 debug_guest() { # NAME COMMAND...
 	local name=$1
 	shift
-	step "debug/$name" in_guest "debug-$name" --card cards/test-4dom.card --kernel "$PIM_CACHE/debug/boot/vmlinux-$rel" --module none --memory 2048 \
-		--timeout 3600 -- sh tests/debug-kernel/guest.sh "$m" "$@"
+	step "debug/$name" in_guest "debug-$name" --card cards/test-4dom.card --card cards/test-8dom.card \
+		--kernel "$PIM_CACHE/debug/boot/vmlinux-$rel" --module none --memory 2048 --timeout 3600 -- sh tests/debug-kernel/guest.sh "$m" "$@"
 }
 suite_e2e() {
 	local script

@@ -101,7 +101,7 @@ deps-debug-kernel:
 
 DEBUG_KVER = $(shell cat $(PIM_CACHE)/debug/release 2>/dev/null)
 module-debug:
-	+$(Q)$(SUB) KDIR=$(PIM_CACHE)/debug/lib/modules/$(DEBUG_KVER)/build module
+	+$(Q)$(SUB) KDIR=$(PIM_CACHE)/debug/lib/modules/$(DEBUG_KVER)/build module kunit-module
 
 test-debug-kernel: deps-debug-kernel ## the driver under KASAN, lockdep, kmemleak and fault injection, with a fuzzer: long (builds a kernel, once)
 	+$(Q)$(SUB) tools $(BUILD)/tests/pim-ioctl $(BUILD)/tests/pim-fuzz module-debug

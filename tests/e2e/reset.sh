@@ -32,7 +32,7 @@ ioctl "waits across the engines"
 ioctl "FILL and COPY"
 END
 # Two boots: more than run() allows on a busy machine.
-"$vm" run --quiet --reboot --timeout 180 --card cards/test-4dom.card --module "$build/pim.ko" --rw "$tmp/rw" -- \
+"$vm" run --quiet --reboot --timeout 180 --dmesg "$tmp/log" --card cards/test-4dom.card --module "$build/pim.ko" --rw "$tmp/rw" -- \
 	sh "$tmp/rw/command" "$tmp/rw/mark" "$build" > "$tmp/outp" 2> "$tmp/err" < /dev/null &&
 	[ -e "$tmp/rw/mark" ] && [ "$(grep -c '^ok 1 ' "$tmp/outp")" = 2 ]
 report $? "a card whose guest was reset in the middle of its jobs serves the next boot"

@@ -17,7 +17,7 @@
 
 /* -- live objects --------------------------------------------------------------------------------------------------- */
 
-enum pool_kind { P_GEM, P_QUEUE, P_SYNCOBJ, P_SYNCFILE, P_DMABUF, P_SYNCOBJ_FD, P_KINDS };
+enum pool_kind { P_GEM, P_QUEUE, P_SYNCOBJ, P_SYNCFILE, P_DMABUF, P_SYNCOBJ_FD, P_EVENTFD, P_KINDS };
 
 #define POOL_MAX 24
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -276,6 +277,27 @@ int op_close_fd(struct thread *t, struct client *c)
 	if (!pool_take(c, &t->rng, kind, &o))
 		return -ENOENT;
 	return close((int)o.handle) ? -errno : 0;
+}
+
+/* For WATCH: a new one, or what an old one has counted. Its number may just have become another file's, whose read() sleeps. */
+int op_eventfd(struct thread *t, struct client *c)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	struct object o = { 0 };
+	uint64_t count;
+
+	if (chance(&t->rng, 50) && pool_pick(c, &t->rng, P_EVENTFD, &o)) {
+		pfd.fd = (int)o.handle;
+		if (poll(&pfd, 1, 0) < 0)
+			return -errno;
+		return pfd.revents & POLLIN && read(pfd.fd, &count, sizeof(count)) < 0 ? -errno : 0;
+	}
+	pfd.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (pfd.fd < 0)
+		return -errno;
+	o.handle = (uint32_t)pfd.fd;
+	pool_put(c, P_EVENTFD, &o);
+	return 0;
 }
 
 int op_sync_file(struct thread *t, struct client *c)

@@ -12,6 +12,7 @@ int op_syscall(struct thread *t, struct client *c);
 int op_mmu(struct thread *t, struct client *c);
 int op_close_fd(struct thread *t, struct client *c);
 int op_sync_file(struct thread *t, struct client *c);
+int op_eventfd(struct thread *t, struct client *c);
 int op_sw_sync(struct thread *t, struct client *c);
 int op_udmabuf(struct thread *t, struct client *c);
 int op_read(struct thread *t, struct client *c);

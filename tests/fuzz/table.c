@@ -322,19 +322,19 @@ static const struct field drm_pim_domain_query_fields[] = {
 };
 TYPE(drm_pim_domain_query);
 
-/* No eventfd: it ends a watch, or is refused. */
+/* Now and then the end of a watch. */
 static void fix_watch(struct gen *g, void *p)
 {
 	struct drm_pim_watch *w = p;
 
-	if (chance(g->rng, 50)) {
+	if (chance(g->rng, 20)) {
 		w->fd = -1;
 		w->domains = 0;
 	}
 }
 
 static const struct field drm_pim_watch_fields[] = {
-	F(drm_pim_watch, fd, K_HANDLE, .a = P_SYNCFILE),
+	F(drm_pim_watch, fd, K_HANDLE, .a = P_EVENTFD),
 	F(drm_pim_watch, domains, K_DOMAINS),
 	END
 };
@@ -533,8 +533,8 @@ const struct op ops[] = {
 	IOCTL(SYNCOBJ_TIMELINE_SIGNAL, 3, drm_syncobj_timeline_array),
 	IOCTL(SYNCOBJ_QUERY, 2, drm_syncobj_timeline_array),
 	IOCTL(SYNCOBJ_TRANSFER, 3, drm_syncobj_transfer),
-	AS("PRIME_HANDLE_TO_FD", 3, PRIME_HANDLE_TO_FD, export, .may_fail = true),
-	AS("PRIME_FD_TO_HANDLE", 3, PRIME_FD_TO_HANDLE, import, .may_fail = true),
+	AS("PRIME_HANDLE_TO_FD", 3, PRIME_HANDLE_TO_FD, export),
+	AS("PRIME_FD_TO_HANDLE", 3, PRIME_FD_TO_HANDLE, import),
 
 	OTHER("mmap", 8, op_mmap),
 	OTHER("munmap", 6, op_munmap),
@@ -543,6 +543,7 @@ const struct op ops[] = {
 	OTHER("mprotect, mremap, madvise", 3, op_mmu),
 	OTHER("close a descriptor", 5, op_close_fd),
 	OTHER("sync file info, poll", 2, op_sync_file),
+	OTHER("eventfd, and its count", 2, op_eventfd),
 	OTHER("fence of sw_sync", 2, op_sw_sync, .may_fail = true),
 	OTHER("buffer of udmabuf", 2, op_udmabuf, .may_fail = true),
 	OTHER("read of fdinfo, debugfs", 1, op_read),

@@ -119,6 +119,24 @@ void dev_function(unsigned int n, char name[32])
 	CHECK_OK(nth_name(DRIVER, is_function, (int)n, name));
 }
 
+void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	if (fd < 0)
+		fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
+	CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+void driver_file(const char *file, const char *text)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), DRIVER "/%s", file);
+	write_file(path, text);
+}
+
 uint64_t param(int fd, uint32_t which)
 {
 	struct drm_pim_get_param p = { .param = which };
@@ -170,6 +188,24 @@ void *gem_map(int fd, uint32_t handle, uint64_t size)
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
 	CHECK(p != MAP_FAILED);
 	return p;
+}
+
+struct mapped mapped(uint32_t flags)
+{
+	struct mapped m = { .fd = dev_open() };
+
+	m.handle = gem(m.fd, MAPPED_BYTES, flags, 0);
+	m.p = gem_map(m.fd, m.handle, MAPPED_BYTES);
+	m.p[0] = 1;
+	return m;
+}
+
+void mapped_touch(void *mapped)
+{
+	struct mapped *m = mapped;
+
+	CHECK_EQ(m->p[0], 1);
+	m->p[1] = 2;
 }
 
 struct drm_pim_gem_info gem_info(int fd, uint32_t handle)
@@ -551,6 +587,16 @@ struct drm_pim_domain_query authority(int fd, uint32_t domain)
 
 	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_DOMAIN_QUERY, &q));
 	return q;
+}
+
+void until_waiters(int fd, uint32_t domain, uint32_t n)
+{
+	uint64_t end = now_ms() + 5000;
+
+	while (authority(fd, domain).waiters != n) {
+		CHECK(now_ms() < end);
+		sleep_ms(2);
+	}
 }
 
 void usable(void)

@@ -64,6 +64,8 @@ extern const char *module_path;
 int dev_open(void);
 int dev_open_n(unsigned int n); /* the n-th card; skips the test if there are fewer */
 void dev_function(unsigned int n, char name[32]); /* the n-th card's PCI function */
+void write_file(const char *path, const char *text); /* a file that is there */
+void driver_file(const char *file, const char *text); /* the same, of the driver in sysfs: bind, unbind */
 int dev_find(char path[32]); /* -ENODEV: no node of this driver */
 int pim_ioctl(int fd, unsigned long request, void *arg);
 uint64_t param(int fd, uint32_t which);
@@ -73,6 +75,17 @@ uint32_t gem(int fd, uint64_t size, uint32_t flags, uint32_t domain);
 int gem_close(int fd, uint32_t handle);
 int gem_offset(int fd, uint32_t handle, uint64_t *offset);
 void *gem_map(int fd, uint32_t handle, uint64_t size);
+
+/* A buffer of domain 0 with a CPU mapping, whose first word is 1. mapped_touch() reads that and writes a 2 behind it. */
+#define MAPPED_BYTES 65536u
+struct mapped {
+	int fd;
+	uint32_t handle;
+	volatile uint32_t *p;
+};
+struct mapped mapped(uint32_t flags);
+void mapped_touch(void *mapped);
+
 struct drm_pim_gem_info gem_info(int fd, uint32_t handle);
 int gem_copy(int fd, uint32_t dst, uint64_t dst_off, uint32_t src, uint64_t src_off, uint64_t bytes, unsigned int ms);
 
@@ -101,11 +114,6 @@ int syncobj_wait(int fd, uint32_t handle, uint64_t point, unsigned int ms); /* -
 int syncobj_status(int fd, uint32_t handle); /* 1: signalled, 0: not yet, else the fence's error */
 
 /* -- jobs ----------------------------------------------------------------------------------------------------------- */
-
-struct submit {
-	struct drm_pim_submit args;
-	struct drm_pim_sync in, out;
-};
 
 struct drm_pim_job job_nop(uint32_t engine);
 struct drm_pim_job job_on(uint32_t engine, struct drm_pim_binding *binding); /* a NOP that names memory */
@@ -142,6 +150,7 @@ int acquire(int fd, uint32_t domains, uint32_t owner, unsigned int ms);
 int acquire_now(int fd, uint32_t domains, uint32_t owner); /* NONBLOCK */
 int release(int fd, uint32_t domains);
 struct drm_pim_domain_query authority(int fd, uint32_t domain);
+void until_waiters(int fd, uint32_t domain, uint32_t n); /* fails after some seconds */
 
 /* -- processes ------------------------------------------------------------------------------------------------------ */
 

@@ -132,16 +132,6 @@ static void wait_and_say(void *arg)
 	CHECK_OK(release(fd, w->mask));
 }
 
-static void until_waiters(int fd, uint32_t domain, uint32_t n)
-{
-	uint64_t end = now_ms() + 5000;
-
-	while (authority(fd, domain).waiters != n) {
-		CHECK(now_ms() < end);
-		sleep_ms(2);
-	}
-}
-
 static void first_come(void)
 {
 	int fd = dev_open(), say[2], pid[3], i;

@@ -12,7 +12,7 @@
 #define PIM DRM_PIM_OWNER_PIM
 #define AUTO DRM_PIM_OWNER_AUTO
 #define MS (1000000ull * time_scale()) /* as the times of this program are */
-#define SIZE 65536u
+#define SIZE MAPPED_BYTES
 
 static int call(int fd, struct drm_pim_authority a)
 {
@@ -166,7 +166,6 @@ static void by_priority(void)
 	};
 	int fd = dev_open(), say[2], pid[6];
 	struct waiter w[6];
-	uint64_t end;
 	char got;
 	int i;
 
@@ -176,11 +175,7 @@ static void by_priority(void)
 		w[i] = line[i];
 		w[i].say = say[1];
 		pid[i] = child(wait_and_say, &w[i]);
-		end = now_ms() + 5000;
-		while (authority(fd, 0).waiters != (uint32_t)i + 1) {
-			CHECK(now_ms() < end);
-			sleep_ms(2);
-		}
+		until_waiters(fd, 0, (uint32_t)i + 1);
 	}
 	CHECK_OK(release(fd, 1));
 	for (i = 0; i < 6; i++) {
@@ -209,30 +204,6 @@ static void high_needs_right(void)
 
 /* -- yielding ------------------------------------------------------------------------------------------------------- */
 
-struct rig {
-	int fd;
-	uint32_t handle;
-	volatile uint32_t *p;
-};
-
-static struct rig rig(uint32_t flags)
-{
-	struct rig r = { .fd = dev_open() };
-
-	r.handle = gem(r.fd, SIZE, flags, 0);
-	r.p = gem_map(r.fd, r.handle, SIZE);
-	r.p[0] = 1;
-	return r;
-}
-
-static void touch(void *arg)
-{
-	struct rig *r = arg;
-
-	CHECK_EQ(r->p[0], 1);
-	r->p[1]++;
-}
-
 static int claim(int fd, uint64_t min_ns, uint64_t max_ns, uint32_t requests)
 {
 	return call(fd, (struct drm_pim_authority){
@@ -242,7 +213,7 @@ static int claim(int fd, uint64_t min_ns, uint64_t max_ns, uint32_t requests)
 
 static void yields(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	struct drm_pim_binding bind = { .handle = r.handle, .access = 3, .bytes = SIZE };
 	struct drm_pim_job job = job_on(DRM_PIM_ENGINE_PIM, &bind);
 	uint32_t q = queue_new(r.fd), done = syncobj_new(r.fd);
@@ -251,7 +222,7 @@ static void yields(void)
 	int pid;
 
 	CHECK_OK(claim(r.fd, 0, 200 * MS, 0));
-	pid = child(touch, &r);
+	pid = child(mapped_touch, &r);
 	child_ok(pid, 5000);
 	CHECK(now_ms() - t0 >= 195);
 	after = authority(r.fd, 0);
@@ -265,23 +236,23 @@ static void yields(void)
 	CHECK_EQ(syncobj_status(r.fd, done), 1);
 	CHECK_EQ(authority(r.fd, 0).owner, PIM);
 	CHECK_OK(release(r.fd, 1));
-	CHECK_EQ(r.p[1], 1);
+	CHECK_EQ(r.p[1], 2);
 }
 
 /* The policy sees the requests: the second one ends the tenure at once, the first alone would wait long. */
 static void counted(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	uint64_t t0, end;
 	int one, two, status;
 
 	module_param("tenure_ms", 10000);
 	CHECK_OK(claim(r.fd, 0, 0, 2));
-	one = child(touch, &r);
+	one = child(mapped_touch, &r);
 	CHECK(!child_ended(one, 300, &status));
 	CHECK_EQ(authority(r.fd, 0).host_waiters, 1);
 	t0 = now_ms();
-	two = child(touch, &r);
+	two = child(mapped_touch, &r);
 	child_ok(one, 5000);
 	child_ok(two, 5000);
 	CHECK(now_ms() - t0 < 3000);
@@ -297,12 +268,12 @@ static void counted(void)
 
 static void least_tenure(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	uint64_t t0 = now_ms();
 	int pid;
 
 	CHECK_OK(claim(r.fd, 400 * MS, 0, 1));
-	pid = child(touch, &r);
+	pid = child(mapped_touch, &r);
 	child_ok(pid, 5000);
 	CHECK(now_ms() - t0 >= 395);
 	CHECK_OK(release(r.fd, 1));
@@ -311,7 +282,7 @@ static void least_tenure(void)
 /* A claim whose jobs do not end is not waited for any longer than the kernel says. */
 static void no_drain(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	struct drm_pim_binding bind = { .handle = r.handle, .access = 3, .bytes = SIZE };
 	struct drm_pim_job job = job_on(DRM_PIM_ENGINE_PIM, &bind);
 	uint32_t gateq = queue_new(r.fd), q = queue_new(r.fd), in = syncobj_new(r.fd), out = syncobj_new(r.fd);
@@ -321,7 +292,7 @@ static void no_drain(void)
 	CHECK_OK(claim(r.fd, 0, 50 * MS, 0));
 	gate_close(r.fd, gateq, in);
 	CHECK_OK(submit(r.fd, q, &job, 1, in, out, NULL));
-	pid = child(touch, &r);
+	pid = child(mapped_touch, &r);
 	child_ok(pid, 8000);
 	CHECK_EQ(authority(r.fd, 0).revocations, n + 1);
 	gate_open(r.fd, gateq, 0);
@@ -332,7 +303,7 @@ static void no_drain(void)
 
 static void keep_touching(void *arg)
 {
-	struct rig *r = arg;
+	struct mapped *r = arg;
 
 	for (;;)
 		r->p[2]++;
@@ -341,7 +312,7 @@ static void keep_touching(void *arg)
 /* PIM work and CPU accesses to the same domain: every job runs, and the CPU comes on. */
 static void side_by_side(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	struct drm_pim_binding bind = { .handle = r.handle, .access = 3, .bytes = SIZE };
 	struct drm_pim_job job = job_on(DRM_PIM_ENGINE_PIM, &bind);
 	uint32_t q = queue_new(r.fd), done = syncobj_new(r.fd);
@@ -370,7 +341,7 @@ static void side_by_side(void)
 
 static void release_while_lent(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	int pid, i, status;
 
 	for (i = 0; i < 20; i++) {
@@ -387,7 +358,7 @@ static void release_while_lent(void)
 
 static void close_while_lent(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	int pid, i, fd, status;
 
 	for (i = 0; i < 20; i++) {

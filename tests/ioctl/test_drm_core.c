@@ -337,18 +337,6 @@ static void no_display(void)
 
 /* -- removal ------------------------------------------------------------------------------------------------------------- */
 
-static void bind_file(const char *file, const char *name)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), DRIVER "/%s", file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	CHECK(fd >= 0);
-	CHECK_EQ(write(fd, name, strlen(name)), (ssize_t)strlen(name));
-	close(fd);
-}
-
 static void function_name(char name[32])
 {
 	DIR *dir = opendir(DRIVER);
@@ -388,7 +376,7 @@ static void removed(void)
 	gate_close(fd, q, pending);
 	pid = child(wait_for_ever, &w);
 	CHECK(!child_ended(pid, 100, &status));
-	bind_file("unbind", name);
+	driver_file("unbind", name);
 
 	child_ok(pid, 5000);
 	CHECK(access(path, F_OK) < 0);
@@ -399,7 +387,7 @@ static void removed(void)
 	CHECK(mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, (off_t)offset) == MAP_FAILED && errno == ENODEV);
 
 	/* A second life beside the open file of the first. */
-	bind_file("bind", name);
+	driver_file("bind", name);
 	pid = dev_open();
 	CHECK_OK(pim_ioctl(pid, DRM_IOCTL_VERSION, &v));
 	q = queue_new(pid);
@@ -424,8 +412,8 @@ static void removed_twice(void)
 		gem(fd[i], SIZE, 0, 0);
 		queue_new(fd[i]);
 		CHECK_OK(acquire(fd[i], 1, DRM_PIM_OWNER_PIM, 1000));
-		bind_file("unbind", name);
-		bind_file("bind", name);
+		driver_file("unbind", name);
+		driver_file("bind", name);
 	}
 	for (i = 0; i < 3; i++) {
 		CHECK_EQ(pim_ioctl(fd[i], DRM_IOCTL_VERSION, &v), -ENODEV);

@@ -421,7 +421,7 @@ static void ends_its_claim(struct scene *s, int ret)
 
 static char function[32];
 
-static int driver_file(const char *file)
+static int function_to(const char *file)
 {
 	int fd = open(file, O_WRONLY | O_CLOEXEC), ret;
 
@@ -443,7 +443,7 @@ static bool bound(void)
 static int do_bind(struct scene *s)
 {
 	(void)s;
-	return driver_file(DRIVER "/bind");
+	return function_to(DRIVER "/bind");
 }
 
 /* The number of fault points of a call. */
@@ -512,7 +512,7 @@ static void bind_each_fault(void)
 	bool was_hit = true;
 
 	dev_function(0, function);
-	CHECK_OK(driver_file(DRIVER "/unbind"));
+	CHECK_OK(function_to(DRIVER "/unbind"));
 	only_kmalloc(true);
 	first = points_until_header(control);
 	for (n = first; was_hit; n++) {
@@ -527,10 +527,10 @@ static void bind_each_fault(void)
 		if (bound()) {
 			if (n % 16 == 0)
 				usable();
-			CHECK_OK(driver_file(DRIVER "/unbind"));
+			CHECK_OK(function_to(DRIVER "/unbind"));
 		}
 	}
-	CHECK_OK(driver_file(DRIVER "/bind"));
+	CHECK_OK(function_to(DRIVER "/bind"));
 	close(control);
 	only_kmalloc(false);
 	usable();

@@ -6,40 +6,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SIZE 65536u
+#define SIZE MAPPED_BYTES
 #define PIM DRM_PIM_OWNER_PIM
-
-struct rig {
-	int fd;
-	uint32_t handle;
-	volatile uint32_t *p;
-};
-
-static struct rig rig(uint32_t flags)
-{
-	struct rig r = { .fd = dev_open() };
-
-	r.handle = gem(r.fd, SIZE, flags, 0);
-	r.p = gem_map(r.fd, r.handle, SIZE);
-	r.p[0] = 1;
-	return r;
-}
-
-static void touch(void *arg)
-{
-	struct rig *r = arg;
-
-	CHECK_EQ(r->p[0], 1);
-	r->p[1] = 2;
-}
 
 static void blocks(const uint32_t owner)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	int pid, status;
 
 	CHECK_OK(acquire(r.fd, 1, owner, 1000));
-	pid = child(touch, &r);
+	pid = child(mapped_touch, &r);
 	CHECK(!child_ended(pid, 300, &status));
 	CHECK_OK(release(r.fd, 1));
 	child_ok(pid, 5000);
@@ -58,40 +34,40 @@ static void blocks_auto(void)
 
 static void host_claim(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 
 	CHECK_OK(acquire(r.fd, 1, DRM_PIM_OWNER_HOST, 1000));
-	touch(&r);
+	mapped_touch(&r);
 }
 
 static void window(void)
 {
-	struct rig r = rig(DRM_PIM_GEM_WINDOW);
+	struct mapped r = mapped(DRM_PIM_GEM_WINDOW);
 
 	CHECK_OK(acquire(r.fd, 1, PIM, 1000));
-	touch(&r);
+	mapped_touch(&r);
 }
 
 static void other_domain(void)
 {
 	int fd = dev_open();
-	struct rig r = { .fd = fd };
+	struct mapped r = { .fd = fd };
 
 	if (param(fd, DRM_PIM_PARAM_DOMAINS) < 2)
 		skip("the card has too few domains: use cards/test-4dom.card");
 	r.p = gem_map(fd, gem(fd, SIZE, 0, 1), SIZE);
 	r.p[0] = 1;
 	CHECK_OK(acquire(fd, 1, PIM, 1000));
-	touch(&r);
+	mapped_touch(&r);
 }
 
 static void killable(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	int pid, status;
 
 	CHECK_OK(acquire(r.fd, 1, PIM, 1000));
-	pid = child(touch, &r);
+	pid = child(mapped_touch, &r);
 	CHECK(!child_ended(pid, 100, &status));
 	CHECK_OK(kill(pid, SIGKILL));
 	CHECK(child_ended(pid, 2000, &status));
@@ -110,12 +86,12 @@ static void touch_with_handler(void *arg)
 	struct sigaction act = { .sa_handler = say_and_exit };
 
 	CHECK_OK(sigaction(SIGUSR1, &act, NULL));
-	touch(arg);
+	mapped_touch(arg);
 }
 
 static void signals_are_seen(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	int pid, status;
 
 	CHECK_OK(acquire(r.fd, 1, PIM, 1000));
@@ -128,21 +104,21 @@ static void signals_are_seen(void)
 
 static void sigbus(void)
 {
-	struct rig r = rig(DRM_PIM_GEM_SIGBUS);
+	struct mapped r = mapped(DRM_PIM_GEM_SIGBUS);
 	int pid, status;
 
 	CHECK_OK(acquire(r.fd, 1, PIM, 1000));
-	pid = child(touch, &r);
+	pid = child(mapped_touch, &r);
 	CHECK(child_ended(pid, 2000, &status));
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 	CHECK_OK(release(r.fd, 1));
-	touch(&r);
+	mapped_touch(&r);
 }
 
 /* The kernel's own access to such memory: an argument of a system call. */
 static void read_into(void *arg)
 {
-	struct rig *r = arg;
+	struct mapped *r = arg;
 	int io[2];
 
 	CHECK_OK(pipe(io));
@@ -152,7 +128,7 @@ static void read_into(void *arg)
 
 static void system_call(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	int pid, status;
 
 	CHECK_OK(acquire(r.fd, 1, PIM, 1000));
@@ -165,7 +141,7 @@ static void system_call(void)
 
 static void ten_times(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	uint32_t i;
 
 	for (i = 0; i < 10; i++) {
@@ -178,7 +154,7 @@ static void ten_times(void)
 
 static void count_up(void *arg)
 {
-	struct rig *r = arg;
+	struct mapped *r = arg;
 	uint64_t end = now_ms() + 1000;
 
 	while (now_ms() < end)
@@ -188,7 +164,7 @@ static void count_up(void *arg)
 /* While one process writes without end, ownership goes back and forth; no write may land while PIM has the memory. */
 static void no_write_in_tenure(void)
 {
-	struct rig r = rig(0);
+	struct mapped r = mapped(0);
 	uint32_t q = queue_new(r.fd), done = syncobj_new(r.fd), rounds = 0, wait = gem(r.fd, SIZE, DRM_PIM_GEM_WINDOW, 0);
 	volatile uint32_t *seen = gem_map(r.fd, wait, SIZE);
 	struct drm_pim_binding b[2] = {

@@ -415,18 +415,6 @@ static void cards_fences(void)
 	CHECK_EQ(syncobj_status(c.a, done), 1);
 }
 
-static void driver_file(const char *file, const char *text)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/pim/%s", file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	CHECK(fd >= 0);
-	CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	close(fd);
-}
-
 static void other_unbound(void)
 {
 	struct pair c = pair();

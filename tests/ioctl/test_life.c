@@ -197,23 +197,6 @@ static void in_use(void)
 	usable();
 }
 
-static void write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	CHECK(fd >= 0);
-	CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	close(fd);
-}
-
-static void driver_file(const char *file, const char *text)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), DRIVER "/%s", file);
-	write_text(path, text);
-}
-
 static void touch(void *arg)
 {
 	CHECK_EQ(**(volatile uint32_t **)arg, 0); /* a page of zeros in place of the card */
@@ -345,14 +328,14 @@ static void removal(void)
 		wait = child(wait_for_fence, waited);
 		CHECK(!child_ended(fault, 50, &status));
 		pci_file(name, "remove", path, sizeof(path));
-		write_text(path, "1");
+		write_file(path, "1");
 		child_ok(fault, 5000);
 		child_ok(wait, 5000);
 		CHECK_EQ(*p, 0);
 		CHECK_EQ(submit(fd, q, jobs, 2, 0, 0, NULL), -ENODEV);
 		if (round) /* with and without a file left over */
 			close(fd);
-		write_text("/sys/bus/pci/rescan", "1");
+		write_file("/sys/bus/pci/rescan", "1");
 		usable();
 	}
 }

@@ -13,16 +13,6 @@
 #define TRACING "/sys/kernel/tracing"
 #define DEBUG "/sys/kernel/debug"
 
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-
-	if (fd < 0)
-		fail(__FILE__, __LINE__, "%s: %s", path, strerror(errno));
-	CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	close(fd);
-}
-
 /* All of a file, to be freed; NULL: it cannot be read. */
 static char *read_file(const char *path)
 {
@@ -567,13 +557,13 @@ static void unbound(void)
 	pid = child(look, &l);
 	for (i = 0; i < 5; i++) {
 		sleep_ms(20);
-		write_file(DRIVER "/unbind", l.device);
+		driver_file("unbind", l.device);
 		text = fdinfo(l.fd); /* the file of the card that is gone */
 		CHECK(!strstr(text, "drm-"));
 		free(text);
 		CHECK(!attr(l.device, "domains"));
 		sleep_ms(20);
-		write_file(DRIVER "/bind", l.device);
+		driver_file("bind", l.device);
 	}
 	CHECK(!child_ended(pid, 0, &status));
 	CHECK_OK(kill(pid, SIGKILL));

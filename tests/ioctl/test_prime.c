@@ -276,18 +276,6 @@ static void keeps_module(void)
 	CHECK(syscall(SYS_delete_module, "pim", O_NONBLOCK) < 0 && errno == EWOULDBLOCK);
 }
 
-static void driver_file(const char *file, const char *text)
-{
-	char path[64];
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/pim/%s", file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	CHECK(fd >= 0);
-	CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	close(fd);
-}
-
 static void unbound(void)
 {
 	struct rig r = rig(0), other = rig(0);

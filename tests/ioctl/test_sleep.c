@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-static bool write_file(const char *path, const char *text)
+static bool may_write(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
@@ -34,7 +34,7 @@ static void sleep_through(const char *state)
 	}
 	spin(fd, slow, SPIN_SECONDS / 8, end);
 	CHECK_OK(submit(fd, q, jobs, JOBS, 0, done, NULL));
-	if (!write_file("/sys/power/state", state))
+	if (!may_write("/sys/power/state", state))
 		fail(__FILE__, __LINE__, "%s: %s", state, strerror(errno));
 	CHECK_OK(syncobj_wait(fd, done, 0, 20000));
 	CHECK_EQ(syncobj_status(fd, done), 1);
@@ -49,12 +49,12 @@ static void sleep_through(const char *state)
 
 static void sleep_test(void)
 {
-	if (!write_file("/sys/power/pm_test", "devices"))
+	if (!may_write("/sys/power/pm_test", "devices"))
 		skip("this kernel cannot test suspend");
-	write_file("/sys/module/suspend/parameters/pm_test_delay", "1");
+	may_write("/sys/module/suspend/parameters/pm_test_delay", "1");
 	sleep_through("freeze");
 	sleep_through("mem");
-	CHECK(write_file("/sys/power/pm_test", "none"));
+	CHECK(may_write("/sys/power/pm_test", "none"));
 }
 
 const struct test sleep_tests[] = {
