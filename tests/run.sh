@@ -227,7 +227,8 @@ suite_debug() {
 	fuzz=(${PIM_FUZZ_ARGS:---calls 200000 --threads 4})
 	export PIM_TIME_SCALE=${PIM_TIME_SCALE:-4}
 	debug_guest kunit sh tests/kunit/guest.sh "$build/kunit/$rel/pim_kunit.ko"
-	debug_guest ioctl "$build/tests/pim-ioctl" --module "$m"
+	# virtio-9p, the guest's root, is dead after a sleep; and here the test is not the last thing that happens.
+	debug_guest ioctl "$build/tests/pim-ioctl" --module "$m" --except "sleep and wake with the machine"
 	debug_guest fail-nth "$build/tests/pim-ioctl" --module "$m" --fail-nth
 	debug_guest fuzz "$build/tests/pim-fuzz" "${fuzz[@]}"
 	unset PIM_TIME_SCALE

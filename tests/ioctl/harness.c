@@ -313,7 +313,7 @@ uint32_t queue_new(int fd)
 
 uint32_t queue_with(int fd, uint32_t priority, uint32_t timeout_ms)
 {
-	struct drm_pim_queue_create c = { .priority = priority, .timeout_ms = timeout_ms };
+	struct drm_pim_queue_create c = { .priority = priority, .timeout_ms = timeout_ms * time_scale() };
 
 	CHECK_OK(pim_ioctl(fd, DRM_IOCTL_PIM_QUEUE_CREATE, &c));
 	return c.queue;

@@ -78,7 +78,13 @@ static bool leaked(void)
 	return true;
 }
 
-static int run_all(const struct test * const *suite, unsigned int seconds, const char *filter)
+/* Tests whose names contain filter, and do not contain except; either may be NULL. */
+static bool chosen(const struct test *t, const char *filter, const char *except)
+{
+	return (!filter || strstr(t->name, filter)) && !(except && strstr(t->name, except));
+}
+
+static int run_all(const struct test * const *suite, unsigned int seconds, const char *filter, const char *except)
 {
 	unsigned int n = 0, total = 0, failed = 0, skips = 0;
 	const struct test * const *s;
@@ -94,15 +100,15 @@ static int run_all(const struct test * const *suite, unsigned int seconds, const
 	}
 	for (s = suite; *s; s++)
 		for (t = *s; t->name; t++)
-			total += !filter || strstr(t->name, filter);
+			total += chosen(t, filter, except);
 	if (!total) {
-		fprintf(stderr, "pim-ioctl: no test's name contains '%s'\n", filter);
+		fprintf(stderr, "pim-ioctl: no test is left by --filter '%s' --except '%s'\n", filter ? filter : "", except ? except : "");
 		return 1;
 	}
 	printf("TAP version 13\n1..%u\n", total);
 	for (s = suite; *s; s++) {
 		for (t = *s; t->name; t++) {
-			if (filter && !strstr(t->name, filter))
+			if (!chosen(t, filter, except))
 				continue;
 			skipped = false;
 			why = run_one(t, seconds, &skipped);
@@ -126,27 +132,30 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "module", required_argument, NULL, 'm' }, { "filter", required_argument, NULL, 'f' },
+		{ "except", required_argument, NULL, 'e' },
 		{ "stress", no_argument, NULL, 's' }, { "fail-nth", no_argument, NULL, 'n' }, { NULL, 0, NULL, 0 },
 	};
 	const struct test * const *suite = default_suites;
 	unsigned int seconds = TEST_SECONDS;
-	const char *filter = NULL;
+	const char *filter = NULL, *except = NULL;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "m:f:sn", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "m:f:e:sn", options, NULL)) != -1) {
 		if (c == 'm') {
 			module_path = optarg;
 		} else if (c == 'f') {
 			filter = optarg;
+		} else if (c == 'e') {
+			except = optarg;
 		} else if (c == 's') {
 			suite = stress_suites;
 			seconds = STRESS_SECONDS;
 		} else if (c == 'n') {
 			suite = failnth_suites;
 		} else {
-			fprintf(stderr, "usage: pim-ioctl [--module PIM.KO] [--filter PART-OF-A-NAME] [--stress | --fail-nth]\n");
+			fprintf(stderr, "usage: pim-ioctl [--module PIM.KO] [--filter PART-OF-A-NAME] [--except PART-OF-A-NAME] [--stress | --fail-nth]\n");
 			return 2;
 		}
 	}
-	return run_all(suite, seconds, filter);
+	return run_all(suite, seconds, filter, except);
 }

@@ -198,6 +198,7 @@ static struct client flood(uint32_t engine, uint32_t priority, uint32_t n)
 	static struct drm_pim_job jobs[FLOOD];
 	static struct pim_hw_program program;
 	static struct pim_hw_copy fill;
+	static uint32_t domain;
 	volatile uint32_t *p;
 	uint32_t i;
 
@@ -209,7 +210,9 @@ static struct client flood(uint32_t engine, uint32_t priority, uint32_t n)
 		spin_code(p, FLOOD_ROUNDS);
 		CHECK_OK(munmap((void *)p, SPIN_BYTES)); /* a mapping holds the file */
 	} else {
-		b = (struct drm_pim_binding){ .handle = gem(c.fd, FLOOD_BYTES, 0, 0), .access = 3, .bytes = FLOOD_BYTES };
+		/* In a slow guest it is too much for one domain. */
+		b = (struct drm_pim_binding){ .handle = gem(c.fd, FLOOD_BYTES, 0, domain++ % (uint32_t)param(c.fd, DRM_PIM_PARAM_DOMAINS)),
+					      .access = 3, .bytes = FLOOD_BYTES };
 	}
 	for (i = 0; i < n; i++)
 		jobs[i] = engine == DRM_PIM_ENGINE_PIM ? job_spin(&b, &program) : job_fill(&b, &fill, i);
