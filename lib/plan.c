@@ -28,6 +28,7 @@ uint64_t place(uint64_t *end, unsigned int *turn, const struct pim_info *info, u
 
 /* -- layers to operations --------------------------------------------------------------------------------------------- */
 
+/* The only layer that uses this one's output, if it is of that kind; a plain ReLU if it is an activation. */
 static int only_user(const struct pim_net *net, int layer, enum layer_kind kind)
 {
 	if (net->layer[layer].nusers != 1)
@@ -35,12 +36,12 @@ static int only_user(const struct pim_net *net, int layer, enum layer_kind kind)
 	for (int i = layer + 1; i < net->n; i++)
 		for (unsigned int k = 0; k < net->layer[i].nin; k++)
 			if (net->layer[i].in[k] == layer)
-				return net->layer[i].kind == kind ? i : -1;
+				return net->layer[i].kind == kind && (kind != LAYER_ACT || net->layer[i].act == PIM_RELU) ? i : -1;
 	return -1;
 }
 
 static const enum op_kind op_of[] = {
-	[LAYER_CONV] = OP_CONV,	      [LAYER_BN] = OP_BN,	    [LAYER_RELU] = OP_RELU,	  [LAYER_ADD] = OP_ADD,
+	[LAYER_CONV] = OP_CONV,	      [LAYER_BN] = OP_BN,	    [LAYER_ACT] = OP_ACT,	  [LAYER_ADD] = OP_ADD,
 	[LAYER_MAXPOOL] = OP_MAXPOOL, [LAYER_AVGPOOL] = OP_AVGPOOL, [LAYER_SOFTMAX_CE] = OP_LOSS,
 };
 
@@ -75,7 +76,7 @@ static int make_ops(struct plan *p)
 				op->r = map_of[l->in[1]];
 			if (l->kind == LAYER_BN && (next = only_user(net, i, LAYER_ADD)) >= 0) {
 				const struct layer *add = &net->layer[next];
-				int other = add->in[add->in[0] == i], relu = only_user(net, next, LAYER_RELU);
+				int other = add->in[add->in[0] == i], relu = only_user(net, next, LAYER_ACT);
 
 				/* The other summand must be there when the BN runs. */
 				if (relu >= 0 && other < i && other != i) {
@@ -86,7 +87,7 @@ static int make_ops(struct plan *p)
 				}
 			}
 			if (!op->relu && (l->kind == LAYER_BN || l->kind == LAYER_ADD) &&
-			    (next = only_user(net, i, LAYER_RELU)) >= 0) {
+			    (next = only_user(net, i, LAYER_ACT)) >= 0) {
 				op->relu = true;
 				done[next] = 1;
 				last = next;
@@ -136,7 +137,7 @@ static int choose_layouts(struct plan *p)
 	for (int i = 0; i < p->nop; i++) {
 		const struct op *op = &p->op[i];
 
-		if (op->kind != OP_BN && op->kind != OP_RELU && op->kind != OP_ADD)
+		if (op->kind != OP_BN && op->kind != OP_ACT && op->kind != OP_ADD)
 			continue;
 		parent[root(parent, op->x)] = root(parent, op->y);
 		if (op->r >= 0)

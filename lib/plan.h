@@ -24,7 +24,7 @@ struct map {
 	int producer; /* operation */
 };
 
-enum op_kind { OP_CONV, OP_BN, OP_RELU, OP_ADD, OP_MAXPOOL, OP_AVGPOOL, OP_LOSS };
+enum op_kind { OP_CONV, OP_BN, OP_ACT, OP_ADD, OP_MAXPOOL, OP_AVGPOOL, OP_LOSS };
 
 struct op {
 	enum op_kind kind;

@@ -230,10 +230,10 @@ static struct pim_hw_conv *conv_task(struct builder *b, uint32_t hwop, const str
 	t->count = n * 16;
 	*c = (struct pim_hw_conv){ .kh = l->kh,
 				   .kw = l->kw,
-				   .sh = l->stride,
-				   .sw = l->stride,
-				   .ph = l->pad,
-				   .pw = l->pad,
+				   .sh = l->sh,
+				   .sw = l->sw,
+				   .ph = l->ph,
+				   .pw = l->pw,
 				   .first = first * 16,
 				   .count = n * 16 };
 	return c;
@@ -277,7 +277,8 @@ static void bn_forward(struct builder *b, const struct op *op)
 	const struct step *s = b->s;
 	const struct map *x = &s->plan.map[op->x], *y = &s->plan.map[op->y];
 	const struct slice *sl = &s->params->slice[op->layer];
-	double m = (double)s->plan.n * x->h * x->w, momentum = 0.1;
+	const struct layer *l = &s->plan.net->layer[op->layer];
+	double m = (double)s->plan.n * x->h * x->w, momentum = (double)l->momentum;
 
 	for_tiles(b, y, first, n)
 	{
@@ -291,7 +292,7 @@ static void bn_forward(struct builder *b, const struct op *op)
 			reads(b, b->val[op->r] + (int)first, n);
 		}
 		param(b, 0, 1 / m);
-		param(b, 1, 1e-5);
+		param(b, 1, (double)l->eps);
 		param(b, 2, 1 - momentum);
 		param(b, 3, momentum);
 		param(b, 4, m > 1 ? momentum * m / (m - 1) : momentum);
@@ -460,8 +461,8 @@ static void pass_gradient(struct builder *b, const struct op *op, int m, int g)
 {
 	const struct map *x = &b->s->plan.map[m], *y = &b->s->plan.map[op->y];
 
-	elementwise(b, op, op->relu || op->kind == OP_RELU ? "relu_bwd" : "copy", (uint64_t[]){ y->grad[0], y->val },
-		    (int[]){ b->grad[0][op->y], b->val[op->y] }, op->relu || op->kind == OP_RELU ? 2 : 1, y, x->grad[g],
+	elementwise(b, op, op->relu || op->kind == OP_ACT ? "relu_bwd" : "copy", (uint64_t[]){ y->grad[0], y->val },
+		    (int[]){ b->grad[0][op->y], b->val[op->y] }, op->relu || op->kind == OP_ACT ? 2 : 1, y, x->grad[g],
 		    b->grad[g][m]);
 }
 
@@ -529,7 +530,7 @@ static const struct {
 } op_tasks[] = {
 	[OP_CONV] = { conv_forward, conv_backward },
 	[OP_BN] = { bn_forward, bn_backward },
-	[OP_RELU] = { relu_forward, relu_backward },
+	[OP_ACT] = { relu_forward, relu_backward },
 	[OP_ADD] = { add_forward, add_backward },
 	[OP_MAXPOOL] = { pool_forward, pool_backward },
 	[OP_AVGPOOL] = { pool_forward, pool_backward },
