@@ -92,7 +92,8 @@ static double slope_at(const struct activation *a, double x)
 
 static void activation_case(const struct activation *a, const struct shape *s, bool in_place)
 {
-	struct map x = random_map(s->c, s->planes, s->pixels, s->gap, 4, 0), dy = random_map(s->c, s->planes, s->pixels, s->gap, 1, 0);
+	struct map x = random_map(s->c, s->planes, s->pixels, s->gap, 4, 0),
+		   dy = random_map(s->c, s->planes, s->pixels, s->gap, 1, 0);
 	double *vx = map_read(rig, &x), *vdy = map_read(rig, &dy), *vy, *vdx;
 	struct map keep = empty_map(s), y = in_place && !a->from_x ? x : empty_map(s), dx = in_place ? dy : empty_map(s);
 	uint64_t n = (uint64_t)x.blocks * 16 * s->planes * s->pixels;
@@ -105,7 +106,8 @@ static void activation_case(const struct activation *a, const struct shape *s, b
 	for (uint64_t i = 0; i < n; i++) {
 		double want = a->of(vx[i], (double)a->p);
 
-		near(vy[i], want, a->error * ldexp(fabs(want), -23) + 1e-37, a->fwd, (uint32_t)(i / s->pixels), (uint32_t)(i % s->pixels));
+		near(vy[i], want, a->error * ldexp(fabs(want), -23) + 1e-37, a->fwd, (uint32_t)(i / s->pixels),
+		     (uint32_t)(i % s->pixels));
 		if (!at_kink(a, vx[i]))
 			near(vdx[i], vdy[i] * slope_at(a, vx[i]), a->slack * (1 + fabs(vx[i])) * fabs(vdy[i]) + 1e-37, a->bwd,
 			     (uint32_t)(i / s->pixels), (uint32_t)(i % s->pixels));
@@ -284,7 +286,8 @@ static double by_s(double x, double s)
 
 static void product_case(const struct shape *sh, bool in_place)
 {
-	struct map x = random_map(sh->c, sh->planes, sh->pixels, sh->gap, 1, 0), s = random_map(sh->c, 1, sh->pixels, sh->gap, 1, 0),
+	struct map x = random_map(sh->c, sh->planes, sh->pixels, sh->gap, 1, 0),
+		   s = random_map(sh->c, 1, sh->pixels, sh->gap, 1, 0),
 		   dy = random_map(sh->c, sh->planes, sh->pixels, sh->gap, 1, 0), ds = rig_map(rig, sh->c, 1, sh->pixels, sh->gap);
 	struct map y = empty_map(sh), dx = in_place ? dy : empty_map(sh);
 	double *vx = map_read(rig, &x), *vs = map_read(rig, &s), *vdy = map_read(rig, &dy), *vy, *vdx, *vds;
