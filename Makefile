@@ -50,7 +50,8 @@ all: deps
 lib: $(BUILD)/librt-pim.so $(CARD_SO)
 tools: lib $(TOOLS)
 
-$(BUILD)/obj/tools/pim-emu/card%.o: PIM_CFLAGS += -O3 -fopenmp
+# -fno-math-errno: a square root is an instruction then, and its loop a vector loop.
+$(BUILD)/obj/tools/pim-emu/card%.o: PIM_CFLAGS += -O3 -fopenmp -fno-math-errno
 $(BUILD)/obj/lib/kernel.o: $(BUILD)/gen/kernels.h
 # Object files depend on the flags they were made with.
 $(BUILD)/obj/.flags: FORCE

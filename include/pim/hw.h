@@ -31,7 +31,7 @@
 
 #define PIM_HW_MAGIC 0x314d4950u /* "PIM1" */
 #define PIM_HW_ABI_MAJOR 2u /* a driver refuses a card of another major */
-#define PIM_HW_ABI_MINOR 0u /* features are added at the end, with a bit in features */
+#define PIM_HW_ABI_MINOR 1u /* features are added at the end, with a bit in features */
 
 #define PIM_HW_PAGE 4096u
 #define PIM_HW_HEADER_OFF 0u
@@ -63,6 +63,7 @@ enum pim_hw_engine {
 #define PIM_HW_FEAT_FP16 (1ull << 1)
 #define PIM_HW_FEAT_BF16 (1ull << 2)
 #define PIM_HW_FEAT_TIMING (1ull << 3) /* jobs report modelled time */
+#define PIM_HW_FEAT_SPECIAL (1ull << 4) /* units have the special function unit: PIM_I_SPEC */
 
 /**
  * struct pim_hw_header - what the card is; constant from reset on
@@ -299,6 +300,7 @@ enum pim_hw_opcode {
 	PIM_I_FILL = 9, /* dst = src0; src0 must be MEM (HBM-PIM's name for a load) */
 	PIM_I_CMP = 10, /* PRED[id] = src0 REL src1; REL in i2, enum pim_hw_rel; dst must be PRED */
 	PIM_I_SEL = 11, /* dst = PRED[i2] ? src0 : src1 per lane; src2 must be PRED */
+	PIM_I_SPEC = 12, /* dst = f(src0); f in i2, enum pim_hw_special. The special function unit is narrower than the lanes */
 	PIM_I_SCAL = 13, /* the base-die scalar unit runs from word [10:0] of its program to RET; units wait */
 	PIM_I_JUMP = 14, /* see enum pim_hw_jump */
 	PIM_I_EXIT = 15,
@@ -319,6 +321,13 @@ enum pim_hw_rel {
 	PIM_REL_GT = 1,
 	PIM_REL_GE = 2,
 	PIM_REL_NE = 3,
+};
+
+/* Functions of SPEC. Every card gives the same bits: hw.rst defines exp operation by operation. */
+enum pim_hw_special {
+	PIM_F_RCP = 0, /* 1 / src0, correctly rounded */
+	PIM_F_SQRT = 1, /* correctly rounded */
+	PIM_F_EXP = 2, /* e to the power of src0 */
 };
 
 /*
