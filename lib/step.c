@@ -234,6 +234,9 @@ static struct pim_hw_conv *conv_task(struct builder *b, uint32_t hwop, const str
 				   .sw = l->stride,
 				   .ph = l->pad,
 				   .pw = l->pad,
+				   .dh = 1,
+				   .dw = 1,
+				   .groups = 1,
 				   .first = first * 16,
 				   .count = n * 16 };
 	return c;

@@ -128,7 +128,7 @@ static void make_conv(struct job *j, uint32_t n, uint32_t ic, uint32_t oc, uint3
 	j->wei_bytes = 1024ull * j->icb * j->ocb * kh * kw;
 	j->wei = alloc(j->wei_bytes);
 	j->bias = alloc(64ull * j->ocb);
-	j->d.conv = (struct pim_hw_conv){ .kh = kh, .kw = kw, .sh = s, .sw = s, .ph = p, .pw = p };
+	j->d.conv = (struct pim_hw_conv){ .kh = kh, .kw = kw, .sh = s, .sw = s, .ph = p, .pw = p, .dh = 1, .dw = 1, .groups = 1 };
 	fill_map(&j->src);
 	fill_map(&j->dst);
 	for (o = 0; o < j->ocb * 16; o++) {
@@ -490,7 +490,7 @@ START_TEST(convolutions_refuse_what_does_not_fit)
 	REFUSED(p->flags = PIM_HW_CONV_ACCUM, PIM_HW_E_INVALID);
 	REFUSED(j.d.binding[1].access = PIM_HW_READ, PIM_HW_E_ACCESS);
 	REFUSED(j.d.binding[2].access = PIM_HW_WRITE, PIM_HW_E_ACCESS);
-	REFUSED(p->pad = 1, PIM_HW_E_INVALID);
+	REFUSED(p->flags = 4, PIM_HW_E_INVALID);
 #undef REFUSED
 }
 END_TEST
