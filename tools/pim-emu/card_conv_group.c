@@ -42,6 +42,7 @@ static struct conv_key piece_key(const struct conv_key *key, const struct piece 
 	struct conv_key k = *key;
 
 	k.groups = p->groups;
+	k.plain = 1;
 	k.ic = p->groups * ic;
 	k.oc = p->groups * oc;
 	return k;

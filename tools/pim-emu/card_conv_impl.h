@@ -16,6 +16,7 @@ struct conv_key {
 	uint32_t op; /* enum pim_hw_op */
 	uint32_t n, ic, oc, ih, iw, oh, ow, kh, kw, sh, sw, ph, pw, dh, dw;
 	uint32_t groups;
+	uint32_t plain; /* weights are [groups][ocg][icg][kh][kw] */
 	uint32_t bias;
 };
 
@@ -66,7 +67,7 @@ bool conv_group_backward_weights(struct card_conv *cc, const struct conv *v, con
 
 /*
  * Computes dst (forward), src (backward data) or wei and bias (backward weights). src and dst are dense [n][c/16][h][w][16], wei
- * [oc/16][ic/16][kh][kw][16 ic][16 oc], with groups [groups][ocg][icg][kh][kw].
+ * [oc/16][ic/16][kh][kw][16 ic][16 oc] or plain.
  */
 bool conv_execute(struct card_conv *cc, const struct conv_key *key, float *src, float *wei, float *bias, float *dst);
 

@@ -81,6 +81,13 @@ static int weight_dims(const struct conv_key *k, dnnl_dims_t dims)
 	return n;
 }
 
+static dnnl_format_tag_t weight_tag(const struct conv_key *k)
+{
+	if (k->groups > 1)
+		return dnnl_goihw;
+	return k->plain ? dnnl_oihw : dnnl_OIhw16i16o;
+}
+
 static dnnl_status_t create_desc(struct card_conv *cc, const struct conv_key *k, dnnl_primitive_desc_t *pd)
 {
 	dnnl_dims_t src = { k->n, k->ic, k->ih, k->iw }, bias = { k->oc }, wei;
@@ -157,7 +164,7 @@ static struct conv_entry *create_entry(struct card_conv *cc, const struct conv_k
 	if (create_desc(cc, k, &pd) != dnnl_success)
 		goto fail;
 	dnnl_memory_desc_init_by_tag(&sm, 4, src, dnnl_f32, dnnl_nChw16c);
-	dnnl_memory_desc_init_by_tag(&wm, weight_dims(k, wei), wei, dnnl_f32, k->groups > 1 ? dnnl_goihw : dnnl_OIhw16i16o);
+	dnnl_memory_desc_init_by_tag(&wm, weight_dims(k, wei), wei, dnnl_f32, weight_tag(k));
 	dnnl_memory_desc_init_by_tag(&bm, 1, bias, dnnl_f32, dnnl_x);
 	dnnl_memory_desc_init_by_tag(&dm, 4, dst, dnnl_f32, dnnl_nChw16c);
 	e->side[SRC].result = data;
