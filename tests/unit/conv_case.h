@@ -79,7 +79,8 @@ static void make_conv(struct job *j, const struct shape *s)
 
 	memset(j, 0, sizeof(*j));
 	j->src = make_map(s->n, s->ic, s->h, s->w, s->swh, s->swh);
-	j->dst = make_map(s->n, s->oc, out_size(s->h, s->kh, s->s, s->p, dh), out_size(s->w, s->kw, s->s, s->p, dw), s->dwh, s->dwh);
+	j->dst =
+		make_map(s->n, s->oc, out_size(s->h, s->kh, s->s, s->p, dh), out_size(s->w, s->kw, s->s, s->p, dw), s->dwh, s->dwh);
 	j->icb = (s->ic + 15) / 16;
 	j->ocb = (s->oc + 15) / 16;
 	j->icg = s->ic / groups;
@@ -88,15 +89,9 @@ static void make_conv(struct job *j, const struct shape *s)
 	j->wei_bytes = 64ull * j->wicb * j->ocb * s->kh * s->kw;
 	j->wei = alloc(j->wei_bytes);
 	j->bias = alloc(64ull * j->ocb);
-	j->d.conv = (struct pim_hw_conv){ .kh = s->kh,
-					  .kw = s->kw,
-					  .sh = s->s,
-					  .sw = s->s,
-					  .ph = s->p,
-					  .pw = s->p,
-					  .dh = dh,
-					  .dw = dw,
-					  .groups = groups };
+	j->d.conv = (struct pim_hw_conv){
+		.kh = s->kh, .kw = s->kw, .sh = s->s, .sw = s->s, .ph = s->p, .pw = s->p, .dh = dh, .dw = dw, .groups = groups
+	};
 	fill_map(&j->src);
 	fill_map(&j->dst);
 	fill_weights(j);
@@ -111,11 +106,11 @@ static int64_t tap(uint32_t y, uint32_t s, uint32_t k, uint32_t d, uint32_t p, u
 }
 
 /* Every tap (ky, kx) of output pixel (y, x) that is on a pixel (sy, sx) of the input. */
-#define EACH_TAP(j, y, x, ky, kx, sy, sx)                                                                                                \
-	for (uint32_t ky = 0; ky < (j)->d.conv.kh; ky++)                                                                                 \
-		for (uint32_t kx = 0; kx < (j)->d.conv.kw; kx++)                                                                         \
-			for (int64_t sy = tap(y, (j)->d.conv.sh, ky, (j)->d.conv.dh, (j)->d.conv.ph, (j)->src.f.h),                      \
-				     sx = tap(x, (j)->d.conv.sw, kx, (j)->d.conv.dw, (j)->d.conv.pw, (j)->src.f.w), once = 1; \
+#define EACH_TAP(j, y, x, ky, kx, sy, sx)                                                                                          \
+	for (uint32_t ky = 0; ky < (j)->d.conv.kh; ky++)                                                                           \
+		for (uint32_t kx = 0; kx < (j)->d.conv.kw; kx++)                                                                   \
+			for (int64_t sy = tap(y, (j)->d.conv.sh, ky, (j)->d.conv.dh, (j)->d.conv.ph, (j)->src.f.h),                \
+				     sx = tap(x, (j)->d.conv.sw, kx, (j)->d.conv.dw, (j)->d.conv.pw, (j)->src.f.w), once = 1;      \
 			     once && sy >= 0 && sx >= 0; once = 0)
 
 /* Input channel c of the group of output channel o. */
@@ -136,7 +131,8 @@ static void check_forward(const struct job *j, uint64_t seed)
 				sum = p->flags & PIM_HW_CONV_BIAS ? *bias_at(j, o) : 0;
 				for (uint32_t c = 0; c < j->icg; c++)
 					EACH_TAP(j, y, x, ky, kx, sy, sx) {
-						sum += (double)*at(&j->src, in_channel(j, o, c), i, sy, sx) * *wei_at(j, o, c, ky, kx);
+						sum += (double)*at(&j->src, in_channel(j, o, c), i, sy, sx) *
+						       *wei_at(j, o, c, ky, kx);
 						scale += 1;
 					}
 			}
@@ -190,8 +186,8 @@ static void check_weights(const struct job *j, uint64_t seed)
 			if (o < j->dst.f.c && c < j->icg)
 				EACH_PIXEL(&j->dst, i, y, x)
 					EACH_TAP(j, y, x, ky, kx, sy, sx)
-						sum[ky * p->kw + kx] +=
-							(double)*at(&j->dst, o, i, y, x) * *at(&j->src, in_channel(j, o, c), i, sy, sx);
+						sum[ky * p->kw + kx] += (double)*at(&j->dst, o, i, y, x) *
+									*at(&j->src, in_channel(j, o, c), i, sy, sx);
 			for (uint32_t t = 0; t < taps; t++)
 				check_value(*wei_at(j, o, c, t / p->kw, t % p->kw), sum[t], scale, "a gradient of a weight", seed);
 		}

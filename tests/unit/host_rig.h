@@ -61,9 +61,9 @@ static UNUSED float *at(const struct map *m, uint32_t c, uint32_t i, uint32_t y,
 	return (float *)(rig->bar + map_off(m, c, i, y, x));
 }
 
-#define EACH_PIXEL(m, i, y, x)                      \
-	for (uint32_t i = 0; i < (m)->f.n; i++)     \
-		for (uint32_t y = 0; y < (m)->f.h; y++) \
+#define EACH_PIXEL(m, i, y, x)                                                                                                     \
+	for (uint32_t i = 0; i < (m)->f.n; i++)                                                                                    \
+		for (uint32_t y = 0; y < (m)->f.h; y++)                                                                            \
 			for (uint32_t x = 0; x < (m)->f.w; x++)
 
 static UNUSED void fill_map(const struct map *m)
@@ -83,16 +83,16 @@ static UNUSED uint32_t bind_map(struct pim_hw_desc *d, struct map *m, uint32_t a
 
 static UNUSED void check_value(float got, double want, double scale, const char *what, uint64_t seed)
 {
-	ck_assert_msg(fabs(got - want) <= 2e-6 * (scale + 1), "RIG_SEED=%llu: %s is %.9g, should be %.9g", (unsigned long long)seed, what,
-		      (double)got, want);
+	ck_assert_msg(fabs(got - want) <= 2e-6 * (scale + 1), "RIG_SEED=%llu: %s is %.9g, should be %.9g", (unsigned long long)seed,
+		      what, (double)got, want);
 }
 
 static UNUSED void run_ok(const struct pim_hw_desc *d, uint64_t seed)
 {
 	struct pim_hw_done done = rig_run(rig, PIM_HW_HOST, d);
 
-	ck_assert_msg(done.status == PIM_HW_OK, "RIG_SEED=%llu: op %u ended with status %u at %u", (unsigned long long)seed, d->op, done.status,
-		      done.where);
+	ck_assert_msg(done.status == PIM_HW_OK, "RIG_SEED=%llu: op %u ended with status %u at %u", (unsigned long long)seed, d->op,
+		      done.status, done.where);
 }
 
 /* All that was allocated. */
@@ -106,15 +106,30 @@ static UNUSED uint8_t *snapshot(uint64_t *bytes)
 	return s;
 }
 
+/* Runs a job and checks the model's time for it: what it moved, and what arithmetic took. */
+static UNUSED void check_time(struct pim_hw_desc d, uint64_t flops, uint64_t bytes)
+{
+	const uint64_t at = alloc(sizeof(struct pim_hw_timing));
+	const struct pim_hw_timing *t = (const struct pim_hw_timing *)(rig->bar + at);
+	const double ns = (double)flops * 100 / ((double)rig->cf.gpu_gflops * rig->cf.gpu_conv_percent);
+
+	d.flags |= PIM_HW_JOB_TIMED;
+	d.time_binding = rig_bind(&d, at, sizeof(*t), PIM_HW_WRITE);
+	ck_assert_uint_eq(rig_run(rig, PIM_HW_HOST, &d).status, PIM_HW_OK);
+	ck_assert_uint_eq(t->bytes, bytes);
+	ck_assert_msg(fabs((double)t->compute_ns - ns) <= 1, "%llu ns of arithmetic, should be %g",
+		      (unsigned long long)t->compute_ns, ns);
+}
+
 /* Runs a changed copy of a good job. d: the copy, which change names. */
-#define REFUSED(good, d, change, want)                                                              \
-	do {                                                                                        \
-		struct pim_hw_done done;                                                            \
-                                                                                                    \
-		(d) = (good);                                                                       \
-		change;                                                                             \
-		done = rig_run(rig, PIM_HW_HOST, &(d));                                             \
-		ck_assert_msg(done.status == (want), #change ": status %u at %u", done.status, done.where); \
+#define REFUSED(good, d, change, want)                                                                                             \
+	do {                                                                                                                       \
+		struct pim_hw_done done;                                                                                           \
+                                                                                                                                   \
+		(d) = (good);                                                                                                      \
+		change;                                                                                                            \
+		done = rig_run(rig, PIM_HW_HOST, &(d));                                                                            \
+		ck_assert_msg(done.status == (want), #change ": status %u at %u", done.status, done.where);                        \
 	} while (0)
 
 #endif

@@ -146,8 +146,8 @@ START_TEST(tiles_give_the_bits_of_the_whole)
 			bind_conv(&j, ops[k], flags, (b - n) * 16, n * 16);
 			run_ok(&j.d, seed);
 		}
-		ck_assert_msg(!memcmp(whole, rig->bar + rig->hw->mem_off, bytes), "RIG_SEED=%llu: op %u differs between tiles and the whole",
-			      (unsigned long long)seed, ops[k]);
+		ck_assert_msg(!memcmp(whole, rig->bar + rig->hw->mem_off, bytes),
+			      "RIG_SEED=%llu: op %u differs between tiles and the whole", (unsigned long long)seed, ops[k]);
 		free(before);
 		free(whole);
 	}
@@ -202,7 +202,27 @@ START_TEST(an_infinity_stays_in_its_group)
 	run_ok(&j.d, seed);
 	for (uint32_t o = 0; o < 32; o++)
 		EACH_PIXEL(&j.dst, i, y, x)
-			ck_assert_msg((o < j.ocg && y < 3 && x < 3) || isfinite(*at(&j.dst, o, i, y, x)), "channel %u at %u, %u", o, y, x);
+			ck_assert_msg((o < j.ocg && y < 3 && x < 3) || isfinite(*at(&j.dst, o, i, y, x)), "channel %u at %u, %u", o,
+				      y, x);
+}
+END_TEST
+
+/* Groups of 20 input and 24 output channels: the second block of both is in both. */
+START_TEST(time_is_that_of_the_groups_of_the_tile)
+{
+	const struct shape s = { 2, 40, 48, 8, 8, 3, 3, 1, 1, 1, 1, 1, 1, 2 };
+	const uint64_t pixels = 2 * 8 * 8, wei = 20 * 9;
+	struct job j;
+
+	make_conv(&j, &s);
+	bind_conv(&j, PIM_HW_OP_CONV_FWD, PIM_HW_CONV_BIAS, 0, 48);
+	check_time(j.d, 2 * pixels * 48 * wei, 4 * (pixels * (40 + 48) + 48 * wei + 48));
+	bind_conv(&j, PIM_HW_OP_CONV_FWD, 0, 0, 16);
+	check_time(j.d, 2 * pixels * 16 * wei, 4 * (pixels * (20 + 16) + 16 * wei));
+	bind_conv(&j, PIM_HW_OP_CONV_BWD_WEIGHTS, 0, 16, 16);
+	check_time(j.d, 2 * pixels * 16 * wei, 4 * (pixels * (40 + 16) + 16 * wei));
+	bind_conv(&j, PIM_HW_OP_CONV_BWD_DATA, PIM_HW_CONV_ACCUM, 32, 16);
+	check_time(j.d, 2 * pixels * 8 * 24 * 9, 4 * (pixels * (2 * 8 + 24) + 8 * 24 * 9));
 }
 END_TEST
 
@@ -254,7 +274,8 @@ START_TEST(convolutions_refuse_what_does_not_fit)
 	REFUSED(j.d, d, (p->groups = 3, p->dst.c = 24), PIM_HW_E_INVALID);
 	REFUSED(j.d, d, p->groups = 2, PIM_HW_OK);
 	REFUSED(j.d, d, p->groups = 16, PIM_HW_OK);
-	REFUSED(j.d, d, (p->groups = 16, p->wei_off = d.binding[2].bytes - 2 * 9 * 64), PIM_HW_OK); /* depthwise weights are small */
+	REFUSED(j.d, d, (p->groups = 16, p->wei_off = d.binding[2].bytes - 2 * 9 * 64),
+		PIM_HW_OK); /* depthwise weights are small */
 	REFUSED(j.d, d, (p->groups = 16, p->wei_off = d.binding[2].bytes - 2 * 9 * 64 + 64), PIM_HW_E_BOUNDS);
 	REFUSED(j.d, d, (p->groups = 2, p->wei_off = 64), PIM_HW_E_BOUNDS);
 }
@@ -274,6 +295,7 @@ int main(void)
 	tcase_add_loop_test(t, tiles_give_the_bits_of_the_whole, 0, NSHAPES);
 	tcase_add_loop_test(t, many_images_are_cut_the_same_way_for_every_tile, 0, 3);
 	tcase_add_loop_test(t, an_infinity_stays_in_its_group, 0, 3);
+	tcase_add_test(t, time_is_that_of_the_groups_of_the_tile);
 	tcase_add_test(t, convolutions_refuse_what_does_not_fit);
 	suite_add_tcase(s, t);
 	return run_suite(s);

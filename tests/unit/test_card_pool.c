@@ -70,8 +70,8 @@ static void fill_with_ties(const struct map *m)
 }
 
 /* Every pixel of window (oy, ox), the padding too. */
-#define EACH_OF_WINDOW(p, oy, ox, iy, ix)                                                                          \
-	for (int64_t iy = (int64_t)(oy) * (p)->sh - (p)->ph, ky = 0; ky < (p)->kh; ky++, iy++)                     \
+#define EACH_OF_WINDOW(p, oy, ox, iy, ix)                                                                                          \
+	for (int64_t iy = (int64_t)(oy) * (p)->sh - (p)->ph, ky = 0; ky < (p)->kh; ky++, iy++)                                     \
 		for (int64_t ix = (int64_t)(ox) * (p)->sw - (p)->pw, kx = 0; kx < (p)->kw; kx++, ix++)
 
 static bool inside(const struct pim_hw_fmap *f, int64_t y, int64_t x, uint32_t ph, uint32_t pw)
@@ -91,8 +91,8 @@ static double elements(const struct pim_hw_pool *p, uint32_t oy, uint32_t ox)
 }
 
 /* As PyTorch's loop: the place of the maximum; *best is its value. */
-static void find_max(const struct pim_hw_pool *p, const struct map *m, uint32_t c, uint32_t i, uint32_t oy, uint32_t ox, float *best,
-		     uint32_t *row, uint32_t *col)
+static void find_max(const struct pim_hw_pool *p, const struct map *m, uint32_t c, uint32_t i, uint32_t oy, uint32_t ox,
+		     float *best, uint32_t *row, uint32_t *col)
 {
 	bool first = true;
 
@@ -124,8 +124,9 @@ static void check_forward(const struct job *j, uint64_t seed)
 				ck_assert(got == 0);
 			} else if (p->kind == PIM_HW_POOL_MAX) {
 				find_max(p, &j->src, c, i, y, x, &best, &row, &col);
-				ck_assert_msg(!memcmp(&got, &best, 4) || (isnan(got) && isnan(best)), "RIG_SEED=%llu: %g, should be %g",
-					      (unsigned long long)seed, (double)got, (double)best);
+				ck_assert_msg(!memcmp(&got, &best, 4) || (isnan(got) && isnan(best)),
+					      "RIG_SEED=%llu: %g, should be %g", (unsigned long long)seed, (double)got,
+					      (double)best);
 			} else {
 				EACH_OF_WINDOW(p, y, x, iy, ix)
 					sum += inside(&j->src.f, iy, ix, 0, 0) ? *at(&j->src, c, i, iy, ix) : 0;
@@ -142,7 +143,7 @@ static void check_backward(const struct job *j, uint64_t seed)
 	uint32_t row, col;
 	float best;
 
-#define SUM(i, y, x) sum[((uint64_t)(i) * j->src.f.h + (y)) * j->src.f.w + (x)]
+#define SUM(i, y, x) sum[((uint64_t)(i)*j->src.f.h + (y)) * j->src.f.w + (x)]
 	for (uint32_t c = 0; c < (j->src.f.c + 15) / 16 * 16; c++) {
 		EACH_PIXEL(&j->src, i, y, x)
 			SUM(i, y, x) = 0;
@@ -202,7 +203,9 @@ END_TEST
 /* By hand: what the oracle above says, too. */
 START_TEST(ties_go_to_the_first_and_nan_wins)
 {
-	static const float in[4][4] = { { 1, 7, 7, 7 }, { NAN, 3, NAN, 9 }, { -INFINITY, -INFINITY, -INFINITY, -INFINITY }, { 0, -0.0f, 0, 0 } };
+	static const float in[4][4] = {
+		{ 1, 7, 7, 7 }, { NAN, 3, NAN, 9 }, { -INFINITY, -INFINITY, -INFINITY, -INFINITY }, { 0, -0.0f, 0, 0 }
+	};
 	static const float want[4][4] = { { 0, 1, 0, 0 }, { 0, 0, 1, 0 }, { 1, 0, 0, 0 }, { 1, 0, 0, 0 } };
 	const struct shape s = { 4, 1, 2, 2, 2, 2, 2, 2, 0, 0, 1, 1, 1, 1 };
 	uint64_t seed = rng_seed();
@@ -259,10 +262,27 @@ START_TEST(tiles_give_the_bits_of_the_whole)
 			j.d.pool.count = n * 16;
 			run_ok(&j.d, seed);
 		}
-		ck_assert_msg(!memcmp(whole, rig->bar + rig->hw->mem_off, bytes), "RIG_SEED=%llu: kind %u", (unsigned long long)seed, kind);
+		ck_assert_msg(!memcmp(whole, rig->bar + rig->hw->mem_off, bytes), "RIG_SEED=%llu: kind %u",
+			      (unsigned long long)seed, kind);
 		free(before);
 		free(whole);
 	}
+}
+END_TEST
+
+START_TEST(time_is_that_of_true_channels)
+{
+	const struct shape s = { 2, 40, 32, 32, 3, 3, 2, 2, 1, 1, 16, 16, 1, 1 };
+	const uint64_t in = 2 * 32 * 32 * 4, out = 2 * 16 * 16 * 4;
+	struct job j;
+
+	make_pool(&j, &s, PIM_HW_OP_POOL_FWD, PIM_HW_POOL_AVG);
+	check_time(j.d, 40 * out / 4 * 9, 40 * (in + out));
+	j.d.pool.first = 32;
+	j.d.pool.count = 16;
+	check_time(j.d, 8 * out / 4 * 9, 8 * (in + out));
+	make_pool(&j, &s, PIM_HW_OP_POOL_BWD, PIM_HW_POOL_MAX);
+	check_time(j.d, 40 * out / 4 * 9, 40 * (2 * in + out)); /* the values, too */
 }
 END_TEST
 
@@ -324,6 +344,7 @@ int main(void)
 	tcase_add_test(t, ties_go_to_the_first_and_nan_wins);
 	tcase_add_test(t, means_count_the_padding_only_as_far_as_it_goes);
 	tcase_add_loop_test(t, tiles_give_the_bits_of_the_whole, 0, NSHAPES);
+	tcase_add_test(t, time_is_that_of_true_channels);
 	tcase_add_test(t, pools_refuse_what_does_not_fit);
 	suite_add_tcase(s, t);
 	return run_suite(s);
