@@ -234,6 +234,9 @@ static struct pim_hw_conv *conv_task(struct builder *b, uint32_t hwop, const str
 				   .sw = l->sw,
 				   .ph = l->ph,
 				   .pw = l->pw,
+				   .dh = l->dh,
+				   .dw = l->dw,
+				   .groups = l->groups,
 				   .first = first * 16,
 				   .count = n * 16 };
 	return c;
