@@ -103,6 +103,7 @@ enum pim_lend {
  * @busy: a call prepares a change, with no lock held
  * @leaving: a queued change ends the claim
  * @queued: changes queued
+ * @queued_since: for how long there have been any
  * @file: id of the file that claims it, zero for none
  * @era: pim_auth.era when it was last claimed
  * @guests: jobs admitted without a claim, not yet freed
@@ -122,6 +123,7 @@ struct pim_domain {
 	bool busy;
 	bool leaving;
 	u32 queued;
+	u64 queued_since;
 
 	u64 file;
 	struct pid *pid;
@@ -207,6 +209,7 @@ void pim_change_reopen(struct pim_device *pim, u32 mask);
 void pim_change_arm(struct pim_change *c, struct dma_fence *after);
 void pim_change_free(struct pim_change *c);
 void pim_change_queue(struct pim_auth *auth, struct pim_change *c);
+bool pim_change_waits(struct pim_auth *auth, u32 d);
 void pim_change_cancel(struct pim_device *pim, struct pim_change *c, int result, struct list_head *over, struct list_head *ended);
 void pim_change_unclaim(struct pim_auth *auth, u32 mask);
 void pim_change_advance(struct pim_device *pim, struct list_head *over, struct list_head *ended);

@@ -146,7 +146,8 @@ void pim_change_queue(struct pim_auth *auth, struct pim_change *c)
 	c->over = false;
 	list_add_tail(&c->link, &auth->changes);
 	for_each_domain(d, c->mask) {
-		auth->domain[d].queued++;
+		if (!auth->domain[d].queued++)
+			auth->domain[d].queued_since = ktime_get_ns();
 		pim_change_promise(auth, d);
 	}
 }
@@ -204,13 +205,25 @@ void pim_change_cancel(struct pim_device *pim, struct pim_change *c, int result,
 	}
 }
 
-/* Jobs that were let in while nobody claimed the domains run to their end first. */
-static bool pim_change_guests(struct pim_auth *auth, const struct pim_change *c)
+/* Has its fence signalled? And jobs that were let in while nobody claimed the domains run to their end first. */
+static bool pim_change_ready(struct pim_auth *auth, const struct pim_change *c)
 {
 	u32 d;
 
 	for_each_domain(d, c->mask)
 		if (c->fresh && auth->domain[d].early)
+			return false;
+	return READ_ONCE(c->ripe);
+}
+
+/* Does a change of this domain wait for what others do? */
+bool pim_change_waits(struct pim_auth *auth, u32 d)
+{
+	struct pim_change *c;
+
+	lockdep_assert_held(&auth->lock);
+	list_for_each_entry(c, &auth->changes, link)
+		if ((c->mask & BIT(d)) && !pim_change_ready(auth, c))
 			return true;
 	return false;
 }
@@ -319,7 +332,7 @@ void pim_change_advance(struct pim_device *pim, struct list_head *over, struct l
 
 	lockdep_assert_held(&auth->lock);
 	list_for_each_entry_safe(c, next, &auth->changes, link) {
-		if (!(c->mask & before) && READ_ONCE(c->ripe) && !pim_change_guests(auth, c)) {
+		if (!(c->mask & before) && pim_change_ready(auth, c)) {
 			for_each_domain(d, c->mask)
 				auth->domain[d].closing = c->owner;
 			if (pim_change_drained(auth, c)) {

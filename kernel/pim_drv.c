@@ -162,6 +162,9 @@ static int pim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pim_irq_init(pim);
 	if (ret)
 		return ret;
+	ret = pim_attr_init(pim);
+	if (ret)
+		return ret;
 	ret = drm_dev_register(&pim->drm, 0);
 	if (ret)
 		return ret;
@@ -212,7 +215,6 @@ static struct pci_driver pim_pci_driver = {
 	.id_table = pim_pci_ids,
 	.probe = pim_probe,
 	.remove = pim_remove,
-	.dev_groups = pim_attr_groups,
 	.driver.pm = pm_sleep_ptr(&pim_pm_ops),
 };
 

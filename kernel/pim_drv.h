@@ -442,7 +442,7 @@ int pim_dump_init(struct pim_device *pim);
 void pim_dump_take(struct pim_device *pim, const char *reason, u32 engines);
 
 /* pim_param.c */
-extern const struct attribute_group *pim_attr_groups[];
+int pim_attr_init(struct pim_device *pim);
 int pim_get_param_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* pim_history.c */

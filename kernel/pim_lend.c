@@ -108,13 +108,31 @@ static void pim_lend_out(struct pim_device *pim, u32 d, u64 now, u64 *next)
 	pim_lend_time(now + pim_slice_ms * NSEC_PER_MSEC, now, next);
 }
 
+/*
+ * The CPU is shut out as soon as a change is asked for, so that nothing is left to do when its fences signal. But whose they are and when they
+ * do is not known: host requests wait for that no longer than for a tenure.
+ */
+static bool pim_lend_change_overdue(struct pim_device *pim, u32 d, const struct pim_demand *demand, u64 now, u64 *next)
+{
+	struct pim_domain *dom = &pim->auth.domain[d];
+
+	return demand->waiting && dom->queued && pim_change_waits(&pim->auth, d) &&
+	       pim_lend_time(max(demand->since, dom->queued_since) + pim_tenure_ms * NSEC_PER_MSEC, now, next);
+}
+
 /* One domain: is it time for something? Lowers *next to when to look again. */
 static void pim_lend_decide(struct pim_device *pim, u32 d, u64 now, u64 *next, struct list_head *over, struct list_head *ended)
 {
 	struct pim_domain *dom = &pim->auth.domain[d];
 	struct pim_demand demand = pim_lend_demand(dom);
 
-	if (!dom->file || dom->busy || dom->leaving)
+	if (!dom->file || dom->busy)
+		return;
+	if (pim_lend_change_overdue(pim, d, &demand, now, next)) {
+		pim_lend_revoke(pim, d, now, next, over, ended);
+		return;
+	}
+	if (dom->leaving)
 		return;
 	if (pim_policy_claim(&dom->policy, now, next) == PIM_REVOKE) {
 		pim_lend_revoke(pim, d, now, next, over, ended);

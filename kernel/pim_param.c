@@ -181,13 +181,24 @@ static struct attribute *pim_attrs[] = {
 	NULL
 };
 
-/* The driver core adds them after probe and takes them away before remove, so their functions find the device. */
 static const struct attribute_group pim_attr_group = {
 	.name = "pim",
 	.attrs = pim_attrs,
 };
 
-const struct attribute_group *pim_attr_groups[] = {
-	&pim_attr_group,
-	NULL
-};
+static void pim_attr_remove(void *dev)
+{
+	sysfs_remove_group(&((struct device *)dev)->kobj, &pim_attr_group);
+}
+
+/*
+ * Not by the driver's dev_groups: the driver core of 6.1, when it cannot add them, takes away what is not there, and warns of it. The device
+ * outlives them: it is released after they are.
+ */
+int pim_attr_init(struct pim_device *pim)
+{
+	struct device *dev = pim->drm.dev;
+	int ret = sysfs_create_group(&dev->kobj, &pim_attr_group);
+
+	return ret ? ret : devm_add_action_or_reset(dev, pim_attr_remove, dev);
+}

@@ -289,12 +289,14 @@ static void no_drain(void)
 	uint64_t n = authority(r.fd, 0).revocations;
 	int pid;
 
+	module_param("tenure_ms", 300); /* less than a gate holds */
 	CHECK_OK(claim(r.fd, 0, 50 * MS, 0));
 	gate_close(r.fd, gateq, in);
 	CHECK_OK(submit(r.fd, q, &job, 1, in, out, NULL));
 	pid = child(mapped_touch, &r);
 	child_ok(pid, 8000);
 	CHECK_EQ(authority(r.fd, 0).revocations, n + 1);
+	module_param("tenure_ms", 1000);
 	gate_open(r.fd, gateq, 0);
 	CHECK_OK(syncobj_wait(r.fd, out, 0, 5000));
 	CHECK_EQ(syncobj_status(r.fd, out), -EACCES);

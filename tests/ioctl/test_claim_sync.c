@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define HOST DRM_PIM_OWNER_HOST
@@ -275,6 +276,74 @@ static void times_out(void)
 	gate_open(fd, q, 0);
 }
 
+static void read_five(void *arg)
+{
+	CHECK_EQ(**(volatile uint32_t **)arg, 5);
+}
+
+/* What host requests wait for: each case begins with domain 0 free, and a fence in `in` that does not signal for some seconds. */
+static void acquire_overdue(int fd, uint32_t in, uint32_t out)
+{
+	CHECK_OK(acquire_after(fd, PIM, in, out));
+}
+
+static void reclaim_overdue(int fd, uint32_t in, uint32_t out)
+{
+	CHECK_OK(acquire(fd, 1, HOST, 1000));
+	CHECK_OK(acquire_after(fd, PIM, in, out));
+}
+
+static void release_overdue(int fd, uint32_t in, uint32_t out)
+{
+	CHECK_OK(acquire(fd, 1, PIM, 1000));
+	CHECK_OK(release_after(fd, in, out));
+}
+
+/* The job of another file that came before the claim. */
+static void guest_overdue(int fd, uint32_t in, uint32_t out)
+{
+	struct drm_pim_binding bind = { .handle = gem(fd, SIZE, 0, 0), .access = 3, .bytes = SIZE };
+	struct drm_pim_job job = job_on(DRM_PIM_ENGINE_HOST, &bind);
+
+	CHECK_OK(submit(fd, queue_new(fd), &job, 1, in, 0, NULL));
+	CHECK_OK(acquire_after(fd, PIM, 0, out));
+}
+
+static void overdue(void)
+{
+	static const struct {
+		void (*prepare)(int fd, uint32_t in, uint32_t out);
+		int result;
+	} c[] = {
+		{ acquire_overdue, -ECANCELED }, { reclaim_overdue, -ECANCELED }, { release_overdue, 1 }, { guest_overdue, -ECANCELED },
+	};
+	unsigned int i;
+
+	module_param("tenure_ms", 200);
+	for (i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+		int fd = dev_open(), other = dev_open(), pid, status;
+		uint32_t q = queue_new(fd), in = syncobj_new(fd), out = syncobj_new(fd);
+		volatile uint32_t *p = gem_map(other, gem(other, SIZE, 0, 0), SIZE);
+
+		*p = 5;
+		gate_close(fd, q, in);
+		c[i].prepare(fd, in, out);
+		pid = child(read_five, &p);
+		CHECK(!child_ended(pid, 100, &status));
+		child_ok(pid, 1000);
+		CHECK_EQ(syncobj_wait(fd, in, 0, 0), -ETIME); /* long before the fence */
+		CHECK_OK(syncobj_wait(fd, out, 0, 1000));
+		CHECK_EQ(syncobj_status(fd, out), c[i].result);
+		CHECK_EQ(authority(fd, 0).holder, 0);
+		CHECK_EQ(authority(fd, 0).owner, HOST);
+		gate_open(fd, q, 0);
+		munmap((void *)p, SIZE);
+		close(other);
+		close(fd);
+	}
+	module_param("tenure_ms", 1000);
+}
+
 const struct test claim_sync_tests[] = {
 	{ "authority calls with bad syncobjs are refused and leave nothing", bad_syncs },
 	{ "a claim comes after a fence, and signals one", comes_after },
@@ -284,6 +353,7 @@ const struct test claim_sync_tests[] = {
 	{ "a call that waits signals its fences, too", synchronous },
 	{ "a domain promised to one is not given to another, nor used too early", promised },
 	{ "a claim that is revoked or closed before its fence signals an error", cancelled },
+	{ "a host request does not wait for fences of others longer than for a tenure", overdue },
 	{ "an interrupted hand-over leaves everything as it was", interrupted },
 	{ "a hand-over that waits too long for its fence is ETIME", times_out },
 	TEST_END

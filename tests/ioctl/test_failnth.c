@@ -29,6 +29,19 @@ struct victim {
 	void (*check)(struct scene *s, int ret); /* what must hold after it; may be NULL */
 };
 
+/* A job keeps its memory until the scheduler has put it away, which is after its fence has signalled. */
+static uint32_t all_of(int fd, uint64_t bytes, uint32_t flags, uint32_t domain)
+{
+	uint64_t end = now_ms() + 5000;
+	uint32_t handle;
+	int ret;
+
+	while ((ret = gem_create(fd, bytes, flags, domain, &handle)) == -ENOSPC && now_ms() < end)
+		sleep_ms(2);
+	CHECK_OK(ret);
+	return handle;
+}
+
 static void all_memory_is_free(void)
 {
 	int fd = dev_open();
@@ -36,8 +49,8 @@ static void all_memory_is_free(void)
 	uint32_t n = (uint32_t)param(fd, DRM_PIM_PARAM_DOMAINS), d;
 
 	for (d = 0; d < n; d++)
-		CHECK_OK(gem_close(fd, gem(fd, bytes, 0, d)));
-	CHECK_OK(gem_close(fd, gem(fd, param(fd, DRM_PIM_PARAM_WINDOW_BYTES), DRM_PIM_GEM_WINDOW, 0)));
+		CHECK_OK(gem_close(fd, all_of(fd, bytes, 0, d)));
+	CHECK_OK(gem_close(fd, all_of(fd, param(fd, DRM_PIM_PARAM_WINDOW_BYTES), DRM_PIM_GEM_WINDOW, 0)));
 	close(fd);
 }
 
@@ -363,6 +376,7 @@ static void comes_true(struct scene *s, int ret)
 		CHECK_OK(syncobj_wait(s->fd, s->out, 3, 10000));
 	else if (ret != -EFAULT)
 		CHECK_EQ(syncobj_wait(s->fd, s->out, 3, 0), -EINVAL);
+	CHECK_OK(syncobj_wait(s->fd, s->in, 0, 10000)); /* its own fence, or that of the job before it */
 	CHECK_EQ(syncobj_status(s->fd, s->in), 1);
 }
 

@@ -182,8 +182,8 @@ static void queue_policy(void)
 /* -- fairness: measured in jobs, not in time ------------------------------------------------------------------------ */
 
 #define FLOOD 1000
-#define FLOOD_ROUNDS 80 /* about a millisecond: the card is what they wait for */
-#define FLOOD_BYTES (6u << 20) /* the same */
+#define FLOOD_ROUNDS (80 * time_scale()) /* about a millisecond: the card is what they wait for */
+#define FLOOD_BYTES ((6u << 20) * time_scale()) /* the same */
 
 struct client {
 	int fd;

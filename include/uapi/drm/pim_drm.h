@@ -527,8 +527,9 @@ enum drm_pim_authority_op {
  *
  * A claim yields: a CPU access, a buffer to be cleared and an importer's wait are host requests, and while any waits the domain is lent to
  * HOST for a moment, between jobs. That is done once @host_requests of them wait and PIM has had the domain for @min_ns, at the latest when
- * one has waited for @max_ns. A claim whose jobs do not end within DRM_PIM_PARAM_TENURE_MS after that is revoked. So no fence and
- * no page fault ever depends on a user program.
+ * one has waited for @max_ns. A claim whose jobs do not end within DRM_PIM_PARAM_TENURE_MS after that is revoked. Nor does a host request
+ * wait longer than that for a hand-over whose @in_syncs do not signal: an ACQUIRE then ends with ECANCELED, and the claim with it, a
+ * RELEASE takes place. So no fence and no page fault ever depends on a user program.
  *
  * Errors: EINVAL mask, owner, op, flags, priority, counts, times; EACCES priority; EBUSY (NONBLOCK, and held); ETIME; ENOENT syncobj,
  * or RELEASE of what is not held (any more); EDEADLK ACQUIRE of a mask of which only a part is held; EINTR; ENOMEM; EFAULT; EIO.
