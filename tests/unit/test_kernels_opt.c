@@ -86,8 +86,8 @@ static void adam_oracle(const struct hyper *h, bool decoupled, const struct step
 #define ROUND ldexp(1, -24)
 
 /*
- * What FP32 may be off after one step: w, m, v before and after it. The gradient and the weight's decay may cancel, and Adam divides
- * by what is left: therefore the error of d goes through all of it.
+ * What FP32 may be off after one step: w, m, v before and after it. Gradient and weight decay may cancel, and Adam divides by what
+ * is left: therefore the error of d goes through all of it.
  */
 static void adam_tolerance(const struct hyper *h, bool decoupled, const struct step *st, double g, const double before[3],
 			   const double after[3], double tolerance[3])
