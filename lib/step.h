@@ -37,12 +37,14 @@ struct task {
 	union {
 		struct pim_hw_program program;
 		struct pim_hw_conv conv;
+		struct pim_hw_pool pool;
+		struct pim_hw_dropout dropout;
 		struct pim_hw_softmax softmax;
 		struct pim_hw_copy copy;
 	} payload;
 	struct task_binding bind[PIM_HW_MAX_BINDINGS];
 	unsigned int nbind;
-	int lr_param; /* program parameter that is minus the learning rate, or -1 */
+	bool update; /* the optimizer's program, whose parameters are of the step */
 	int layer;
 	const char *what;
 	uint32_t first, count; /* tile of channels */

@@ -94,12 +94,26 @@ static void job_of(const struct runner *r, const struct pim_trainer *tr, int k)
 	j->time_off = (uint64_t)k * sizeof(struct pim_hw_timing);
 }
 
+/* What of a job is of its step: the optimizer's parameters, the masks of dropout. */
+static void job_of_step(const struct pim_trainer *tr, const struct task *t, struct pim_job *j, float lr)
+{
+	uint64_t step = pim_trainer_steps(tr);
+
+	if (t->update) {
+		float param[PIM_HW_MAX_PARAMS] = { 0 };
+
+		tr->params.optimizer->params(&tr->opt, (double)lr, step + 1, param);
+		memcpy(((struct pim_hw_program *)(uintptr_t)j->payload)->param, param, sizeof(param));
+	} else if (t->op == PIM_HW_OP_DROPOUT) {
+		((struct pim_hw_dropout *)(uintptr_t)j->payload)->step = step;
+	}
+}
+
 /* Queue the step on slot; lr is only read by training steps. */
 static int submit(struct pim_trainer *tr, struct runner *r, uint32_t slot, float lr)
 {
 	const struct step *s = &r->step;
 	uint64_t base[PIM_ENGINES] = { tr->seq[0], tr->seq[1] };
-	float minus_lr = -lr;
 
 	tr->batch = tr->batch == UINT32_MAX ? 1 : tr->batch + 1;
 	for (int k = 0; k < s->ntasks; k++) {
@@ -118,8 +132,7 @@ static int submit(struct pim_trainer *tr, struct runner *r, uint32_t slot, float
 			if (t->bind[i].buf == BUF_SLOT)
 				j->binding[i].offset = t->bind[i].off + slot * s->slot.bytes;
 		j->binding[t->nbind].offset = s->slot.timing + slot * s->slot.bytes;
-		if (t->lr_param >= 0)
-			memcpy(&((struct pim_hw_program *)(uintptr_t)j->payload)->param[t->lr_param], &minus_lr, 4);
+		job_of_step(tr, t, j, lr);
 	}
 	return pim_submit(tr->dev, r->job, (uint32_t)s->ntasks, tr->seq);
 }
@@ -257,6 +270,7 @@ static int upload_code(struct pim_trainer *tr)
 PIM_API int pim_trainer_create(struct pim_device *dev, const struct pim_net *net, const struct pim_train_options *opt,
 			       struct pim_trainer **out)
 {
+	const struct optimizer *optimizer;
 	struct pim_trainer *tr;
 	int err = pim_net_check(net);
 
@@ -286,7 +300,13 @@ PIM_API int pim_trainer_create(struct pim_device *dev, const struct pim_net *net
 		err = pim_error(-ENOMEM, "no memory for %u results", 2 * tr->opt.ahead);
 		goto fail;
 	}
-	err = params_create(&tr->params, net, dev);
+	if (tr->opt.beta1 == 0 && tr->opt.beta2 == 0 && tr->opt.epsilon == 0) {
+		tr->opt.beta1 = 0.9;
+		tr->opt.beta2 = 0.999;
+		tr->opt.epsilon = 1e-8;
+	}
+	optimizer = optimizer_find(&tr->opt);
+	err = optimizer ? params_create(&tr->params, net, optimizer, dev) : -EINVAL;
 	if (!err)
 		err = upload_code(tr);
 	if (!err)

@@ -23,16 +23,25 @@ enum pim_mode {
 	PIM_PIPELINED = 1, /* both engines, tile by tile */
 };
 
+enum pim_optimizer {
+	PIM_SGD = 0, /* v = momentum v + g + weight_decay w; w = w - lr v: as torch.optim.SGD */
+	PIM_NESTEROV = 1, /* the same with nesterov=True */
+	PIM_ADAM = 2, /* torch.optim.Adam: weight decay is added to the gradient */
+	PIM_ADAMW = 3, /* torch.optim.AdamW: weight decay acts on the weight itself */
+};
+
 /** struct pim_train_options - zero means the default given here; sz = sizeof, so that the structure can grow */
 struct pim_train_options {
 	size_t sz;
 	enum pim_mode mode;
 	uint32_t batch; /* 64 */
 	uint32_t tile; /* output channels per tile, multiple of 16; chosen by cost */
-	float momentum; /* SGD as PyTorch's: v = momentum v + (g + weight_decay w); w = w - lr v */
+	float momentum; /* of SGD */
 	float weight_decay;
-	uint64_t seed; /* of the initial weights */
+	uint64_t seed; /* of the initial weights, and of dropout */
 	uint32_t ahead; /* steps queued on the card before the CPU waits: 4 */
+	enum pim_optimizer optimizer;
+	double beta1, beta2, epsilon; /* of Adam: 0.9, 0.999, 1e-8 */
 };
 
 /** struct pim_step_result - one step's loss and modelled time (card's clock, ns) */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The special functions of the PIM units: the bits of their definition, their error, every special value, and their modelled time. */
+/* The special functions of the PIM units: the bits of their definition, their error, special values, and their modelled time. */
 #include "test_card_rig.h"
 #include "special_oracle.h"
 

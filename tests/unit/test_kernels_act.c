@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Activations and the broadcast product on the card model against a double-precision oracle: forward functions and their differences. */
+/* Activations and the broadcast product on the card model, against forward functions in double precision and their differences. */
 #include "kernel_case.h"
 #include "run_suite.h"
 

@@ -86,8 +86,8 @@ static void adam_oracle(const struct hyper *h, bool decoupled, const struct step
 #define ROUND ldexp(1, -24)
 
 /*
- * What FP32 may be off in one step from w, m, v to nw, nm, nv. The gradient and the weight's decay may cancel, and Adam divides by what is
- * left: therefore the error of d goes through all of it.
+ * What FP32 may be off after one step: w, m, v before and after it. Gradient and weight decay may cancel, and Adam divides by what
+ * is left: therefore the error of d goes through all of it.
  */
 static void adam_tolerance(const struct hyper *h, bool decoupled, const struct step *st, double g, const double before[3],
 			   const double after[3], double tolerance[3])
@@ -220,7 +220,7 @@ START_TEST(a_weight_without_gradient_stays_or_decays)
 }
 END_TEST
 
-/* The first step of Adam is lr against the sign of the gradient, whatever its size; from 1e-15 to 1e15, past which squares overflow. */
+/* The first step of Adam is lr against the sign of the gradient, whatever its size while its square is in the range of FP32. */
 START_TEST(the_first_step_of_adam_has_the_length_of_the_rate)
 {
 	const struct shape s = { 16, 1, 31, 0 };

@@ -14,8 +14,8 @@
 #define GROUP_UNITS 256u
 
 /*
- * Pipeline slots that a column of a special function takes beyond those of a MOV. The special function unit is modelled with two lanes for
- * the eight of the SIMD unit: four slots instead of one.
+ * Pipeline slots that a column of a special function takes beyond those of a MOV. The special function unit is modelled with two lanes
+ * for the eight of the SIMD unit: four slots instead of one.
  */
 #define SPECIAL_MORE_SLOTS 3u
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Special functions of the PIM units: reciprocal, square root, exponential. Division and square root are IEEE 754 and round correctly at
- * any vector width; the exponential is the sequence of operations that hw.rst gives, without branches, so that it is one lane loop too.
+ * Special functions of the PIM units: reciprocal, square root, exponential. Division and square root are IEEE 754 and round
+ * correctly at any vector width; the exponential is the sequence of operations that hw.rst gives, without branches, so that it is
+ * one lane loop too.
  */
 #include <math.h>
 #include <string.h>
