@@ -52,7 +52,7 @@ static void free_entry(struct conv_entry *e)
 	free(e);
 }
 
-static void forget_all(struct card_conv *cc)
+void card_conv_forget(struct card_conv *cc)
 {
 	unsigned int i;
 
@@ -200,7 +200,7 @@ static struct conv_entry *find_entry(struct card_conv *cc, const struct conv_key
 		if (!memcmp(&e->key, k, sizeof(*k)))
 			return e;
 	if (cc->entries >= MAX_ENTRIES)
-		forget_all(cc);
+		card_conv_forget(cc);
 	e = create_entry(cc, k);
 	if (!e)
 		return NULL;
@@ -280,7 +280,7 @@ void card_conv_free(struct card_conv *cc)
 
 	if (!cc)
 		return;
-	forget_all(cc);
+	card_conv_forget(cc);
 	for (i = 0; i < CONV_SCRATCH; i++)
 		free(cc->scratch[i]);
 	if (cc->stream)

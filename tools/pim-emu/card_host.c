@@ -37,6 +37,11 @@ int card_host_new(struct card_host **out)
 	return 0;
 }
 
+void card_host_thread_end(struct card_host *h)
+{
+	card_conv_forget(h->conv);
+}
+
 void card_host_free(struct card_host *h)
 {
 	if (!h)

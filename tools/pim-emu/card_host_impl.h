@@ -68,6 +68,8 @@ static inline void host_traffic(struct card_job *j, bool window, uint64_t bytes)
 struct card_conv;
 int card_conv_new(struct card_conv **conv);
 void card_conv_free(struct card_conv *conv);
+/* Drops the primitives: on the thread that created them, or oneDNN loses the scratch memory they share. */
+void card_conv_forget(struct card_conv *conv);
 void card_conv_run(struct pim_card *c, struct card_conv *conv, struct card_job *j);
 
 /* card_pool.c, card_dropout.c */
