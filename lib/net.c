@@ -423,6 +423,11 @@ PIM_API int pim_net_softmax_ce(struct pim_net *net, int in)
 	return pim_net_softmax_ce_with(net, in, 0);
 }
 
+PIM_API int pim_net_layers(const struct pim_net *net)
+{
+	return net->n;
+}
+
 PIM_API int pim_net_shape(const struct pim_net *net, int layer, uint32_t shape[3])
 {
 	if (net->error)

@@ -298,6 +298,7 @@ static void place_maps(struct plan *p)
 {
 	unsigned int turn = 0;
 
+	p->bytes = 0;
 	for (int i = 0; i < p->nmap; i++) {
 		struct map *m = &p->map[i];
 
@@ -322,6 +323,26 @@ static void place_maps(struct plan *p)
 	}
 }
 
+static int does_not_fit(struct plan *p)
+{
+	const unsigned long long need = p->bytes >> 20, there = p->info.domain_bytes >> 20;
+	uint32_t asked = p->n, fits = 0, too_many = p->n;
+
+	while (too_many - fits > 1) {
+		p->n = fits + (too_many - fits) / 2;
+		place_maps(p);
+		*(p->bytes > p->info.domain_bytes ? &too_many : &fits) = p->n;
+	}
+	if (!fits)
+		return pim_error(
+			-ENOSPC,
+			"the feature maps of batch %u need %llu MiB, card \"%s\" has %llu MiB per domain: not even batch 1 fits",
+			asked, need, p->info.name, there);
+	return pim_error(-ENOSPC,
+			 "the feature maps of batch %u need %llu MiB, card \"%s\" has %llu MiB per domain: the largest batch is %u",
+			 asked, need, p->info.name, there, fits);
+}
+
 int plan_create(struct plan *p, const struct pim_net *net, const struct pim_info *info, uint32_t n, bool train)
 {
 	int err = pim_net_check(net);
@@ -338,10 +359,7 @@ int plan_create(struct plan *p, const struct pim_net *net, const struct pim_info
 	if (!err)
 		place_maps(p);
 	if (!err && p->bytes > info->domain_bytes)
-		err = pim_error(
-			-ENOSPC,
-			"the feature maps of batch %u need %llu MiB, card \"%s\" has %llu MiB per domain: take a smaller batch", n,
-			(unsigned long long)(p->bytes >> 20), info->name, (unsigned long long)(info->domain_bytes >> 20));
+		err = does_not_fit(p);
 	if (err)
 		plan_destroy(p);
 	return err;

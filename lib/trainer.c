@@ -15,6 +15,7 @@
 
 #define PIM_API __attribute__((visibility("default")))
 #define MAX_AHEAD 64u
+#define DEFAULT_AHEAD 4u
 #define STEP_NAME "optimizer.step"
 
 /* A step graph with the memory that it runs in, ready to be submitted. */
@@ -22,6 +23,7 @@ struct runner {
 	struct step step;
 	struct pim_buffer *maps, *slots;
 	char *slot_base;
+	uint32_t nslots;
 	struct pim_job *job; /* in order of submission */
 	void *payload;
 };
@@ -114,6 +116,8 @@ static int submit(struct pim_trainer *tr, struct runner *r, uint32_t slot, float
 {
 	const struct step *s = &r->step;
 	uint64_t base[PIM_ENGINES] = { tr->seq[0], tr->seq[1] };
+	uint32_t ntasks = (uint32_t)s->ntasks;
+	int err = 0;
 
 	tr->batch = tr->batch == UINT32_MAX ? 1 : tr->batch + 1;
 	for (int k = 0; k < s->ntasks; k++) {
@@ -134,7 +138,12 @@ static int submit(struct pim_trainer *tr, struct runner *r, uint32_t slot, float
 		j->binding[t->nbind].offset = s->slot.timing + slot * s->slot.bytes;
 		job_of_step(tr, t, j, lr);
 	}
-	return pim_submit(tr->dev, r->job, (uint32_t)s->ntasks, tr->seq);
+	/* A call takes so many; the card sees one step all the same, its last jobs close it. */
+	for (uint32_t k = 0, n; k < ntasks && !err; k += n) {
+		n = ntasks - k < PIM_MAX_JOBS ? ntasks - k : PIM_MAX_JOBS;
+		err = pim_submit(tr->dev, r->job + k, n, tr->seq);
+	}
+	return err;
 }
 
 /* A batch of n images into a slot: [c/16][planes][pixels][16] of map 0, whose layout is plain. */
@@ -218,6 +227,15 @@ static void runner_destroy(struct runner *r)
 	*r = (struct runner){ 0 };
 }
 
+/* As many steps ahead as asked for, or as the host window has room for, with one batch of an evaluation beside them. */
+static uint32_t slots_of(const struct pim_trainer *tr, const struct step *s, uint32_t asked)
+{
+	uint64_t room = tr->info.window_bytes / s->slot.bytes;
+
+	return asked ? asked : room > DEFAULT_AHEAD ? DEFAULT_AHEAD : room > 2 ? (uint32_t)room - 1 : 1;
+}
+
+/* slots: 0 means slots_of(). */
 static int runner_create(struct runner *r, struct pim_trainer *tr, uint32_t n, bool train, uint32_t slots)
 {
 	void *base;
@@ -225,9 +243,10 @@ static int runner_create(struct runner *r, struct pim_trainer *tr, uint32_t n, b
 
 	if (err)
 		return err;
+	r->nslots = slots_of(tr, &r->step, slots);
 	err = pim_buffer_create(tr->dev, r->step.plan.bytes, PIM_PLACE_MEMORY, 0, &r->maps);
 	if (!err)
-		err = pim_buffer_create(tr->dev, r->step.slot.bytes * slots, PIM_PLACE_WINDOW, 0, &r->slots);
+		err = pim_buffer_create(tr->dev, r->step.slot.bytes * r->nslots, PIM_PLACE_WINDOW, 0, &r->slots);
 	if (!err)
 		err = pim_buffer_map(r->slots, &base);
 	if (err)
@@ -293,13 +312,6 @@ PIM_API int pim_trainer_create(struct pim_device *dev, const struct pim_net *net
 	tr->timeout_ms = 60000;
 	if (!tr->opt.batch)
 		tr->opt.batch = 64;
-	if (!tr->opt.ahead)
-		tr->opt.ahead = 4;
-	tr->result = calloc(2 * tr->opt.ahead, sizeof(*tr->result));
-	if (!tr->result) {
-		err = pim_error(-ENOMEM, "no memory for %u results", 2 * tr->opt.ahead);
-		goto fail;
-	}
 	if (tr->opt.beta1 == 0 && tr->opt.beta2 == 0 && tr->opt.epsilon == 0) {
 		tr->opt.beta1 = 0.9;
 		tr->opt.beta2 = 0.999;
@@ -311,6 +323,12 @@ PIM_API int pim_trainer_create(struct pim_device *dev, const struct pim_net *net
 		err = upload_code(tr);
 	if (!err)
 		err = runner_create(&tr->train, tr, tr->opt.batch, true, tr->opt.ahead);
+	if (err)
+		goto fail;
+	tr->opt.ahead = tr->train.nslots;
+	tr->result = calloc(2 * tr->opt.ahead, sizeof(*tr->result));
+	if (!tr->result)
+		err = pim_error(-ENOMEM, "no memory for %u results", 2 * tr->opt.ahead);
 	if (!err)
 		err = params_init(&tr->params, tr->opt.seed);
 	if (!err)

@@ -104,6 +104,8 @@ int pim_net_linear(struct pim_net *net, int in, const char *name, uint32_t out);
 int pim_net_softmax_ce_with(struct pim_net *net, int in, float smoothing);
 int pim_net_softmax_ce(struct pim_net *net, int in);
 
+/* Layers, numbered from 0; the first is the input, the last the loss, whose shape is that of the scores. */
+int pim_net_layers(const struct pim_net *net);
 /* c, h, w of a layer's output. */
 int pim_net_shape(const struct pim_net *net, int layer, uint32_t shape[3]);
 

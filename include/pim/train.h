@@ -39,7 +39,7 @@ struct pim_train_options {
 	float momentum; /* of SGD */
 	float weight_decay;
 	uint64_t seed; /* of the initial weights, and of dropout */
-	uint32_t ahead; /* steps queued on the card before the CPU waits: 4 */
+	uint32_t ahead; /* steps queued on the card before the CPU waits: 4, less if the host window has no room for their batches */
 	enum pim_optimizer optimizer;
 	double beta1, beta2, epsilon; /* of Adam: 0.9, 0.999, 1e-8 */
 };
