@@ -154,6 +154,61 @@ START_TEST(tiles_give_the_bits_of_the_whole)
 }
 END_TEST
 
+/* A size at which a kernel of this reach fits. */
+static uint32_t at_least(uint32_t reach, uint32_t padding)
+{
+	return (reach > padding ? reach - padding : 0) + 1 + below(7);
+}
+
+/* Small shapes of every kind; half of them in layouts for pooling. */
+static struct shape random_shape(void)
+{
+	static const uint32_t groups[] = { 1, 1, 2, 3, 5, 16, 17, 40 };
+	struct shape s = { .n = 1 + below(3), .kh = 1 + below(4), .kw = 1 + below(4), .s = 1 + below(3), .swh = 1, .dwh = 1 };
+	uint32_t extent;
+
+	s.groups = groups[below(8)];
+	s.ic = s.groups * (1 + below(s.groups > 5 ? 3 : 25));
+	s.oc = s.groups * (1 + below(s.groups > 5 ? 3 : 25));
+	s.dh = 1 + below(4);
+	s.dw = 1 + below(4);
+	extent = (s.kh - 1) * s.dh < (s.kw - 1) * s.dw ? (s.kh - 1) * s.dh : (s.kw - 1) * s.dw;
+	s.p = below(extent + 1);
+	s.h = at_least((s.kh - 1) * s.dh, 2 * s.p);
+	s.w = at_least((s.kw - 1) * s.dw, 2 * s.p);
+	if (below(2) && s.h % 2 == 0 && s.w % 2 == 0)
+		s.swh = 2;
+	if (below(2) && out_size(s.h, s.kh, s.s, s.p, s.dh) % 2 == 0 && out_size(s.w, s.kw, s.s, s.p, s.dw) % 2 == 0)
+		s.dwh = 2;
+	return s;
+}
+
+START_TEST(any_shape_is_the_sum)
+{
+	uint64_t seed = rng_seed();
+	struct job j;
+	int k;
+
+	for (k = 0; k < 60; k++) {
+		const struct shape s = random_shape();
+
+		brk_off = rig->hw->mem_off;
+		make_conv(&j, &s);
+		bind_conv(&j, PIM_HW_OP_CONV_FWD, PIM_HW_CONV_BIAS, 0, j.ocb * 16);
+		run_ok(&j.d, seed);
+		check_forward(&j, seed);
+		fill_map(&j.dst);
+		bind_conv(&j, PIM_HW_OP_CONV_BWD_DATA, 0, 0, j.icb * 16);
+		run_ok(&j.d, seed);
+		check_data(&j, NULL, seed);
+		fill_map(&j.src);
+		bind_conv(&j, PIM_HW_OP_CONV_BWD_WEIGHTS, PIM_HW_CONV_BIAS, 0, j.ocb * 16);
+		run_ok(&j.d, seed);
+		check_weights(&j, seed);
+	}
+}
+END_TEST
+
 /* More images than are computed together: 64 channels of 64 x 64 pixels, four images fill a chunk. */
 START_TEST(many_images_are_cut_the_same_way_for_every_tile)
 {
@@ -293,6 +348,7 @@ int main(void)
 	tcase_add_loop_test(t, backward_weights_is_the_sum_over_images_and_pixels, 0, NSHAPES);
 	tcase_add_loop_test(t, gradients_of_convolution_are_finite_differences_of_its_forward, 0, NSHAPES);
 	tcase_add_loop_test(t, tiles_give_the_bits_of_the_whole, 0, NSHAPES);
+	tcase_add_test(t, any_shape_is_the_sum);
 	tcase_add_loop_test(t, many_images_are_cut_the_same_way_for_every_tile, 0, 3);
 	tcase_add_loop_test(t, an_infinity_stays_in_its_group, 0, 3);
 	tcase_add_test(t, time_is_that_of_the_groups_of_the_tile);
