@@ -89,7 +89,7 @@ $(BUILD)/gen/kernels.h: $(KERNELS) $(BUILD)/pimas
 	$(call say,PIMAS,$@)$(BUILD)/pimas --header $@ $(KERNELS)
 
 $(BUILD)/pim-train: $(call obj,$(wildcard tools/pim-train/*.c)) $(BUILD)/librt-pim.so
-	$(call say,LD,$@)$(CC) $(PIM_LDFLAGS) $(filter %.o,$^) $(RPATH) -lrt-pim -lm -lpthread -o $@
+	$(call say,LD,$@)$(CC) $(PIM_LDFLAGS) $(filter %.o,$^) $(RPATH) -lrt-pim -lsmartcols -lm -lpthread -o $@
 
 $(BUILD)/pim-vm: $(call obj,$(filter-out tools/pim-vm/init.c,$(wildcard tools/pim-vm/*.c)))
 	$(call say,LD,$@)$(CC) $(PIM_LDFLAGS) $^ -o $@

@@ -204,8 +204,7 @@ static bool take_planes(struct plan *p, int *parent, int m, uint32_t wh, uint32_
 	return g->wh == wh && g->ww == ww;
 }
 
-/* Windows that do not overlap and cover the map: its planes can be the elements of a window. */
-static bool pool_of_planes(const struct layer *l, const struct map *x)
+bool pool_of_planes(const struct layer *l, const struct map *x)
 {
 	return l->sh == l->kh && l->sw == l->kw && !l->ph && !l->pw && x->h % l->kh == 0 && x->w % l->kw == 0;
 }

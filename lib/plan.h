@@ -56,6 +56,9 @@ struct plan {
 int plan_create(struct plan *p, const struct pim_net *net, const struct pim_info *info, uint32_t n, bool train);
 void plan_destroy(struct plan *p);
 
+/* Windows that do not overlap and cover the map: its planes can be the elements of a window. */
+bool pool_of_planes(const struct layer *l, const struct map *x);
+
 /*
  * The next place for bytes at or after *end: aligned to a row of all units and in the bank after the one of the last allocation, so that
  * operands of one operation lie in different banks of their unit (row conflicts cost a PIM unit most of its bandwidth).

@@ -137,6 +137,7 @@ uint32_t task_stream_access(const struct builder *b)
 
 void task_cost_of_bytes(struct builder *b, uint64_t bytes)
 {
+	b->t->bytes += bytes;
 	b->t->cost_ns += bytes * 1000 / b->s->plan.info.pim_mbps;
 }
 

@@ -13,7 +13,8 @@ void input_forward(struct builder *b)
 	t->count = x->c;
 	t->payload.copy.src = task_fmap_at(b, x, BUF_SLOT, b->s->slot.input, PIM_READ);
 	t->payload.copy.dst = task_fmap(b, x, x->val, PIM_WRITE);
-	t->cost_ns = 1000 + x->block_bytes * x->blocks * 1000 / b->s->plan.info.window_mbps;
+	t->bytes = x->block_bytes * x->blocks;
+	t->cost_ns = 1000 + t->bytes * 1000 / b->s->plan.info.window_mbps;
 	task_writes(b, b->val[0], x->blocks);
 }
 
@@ -45,7 +46,8 @@ static struct pim_hw_pool *pool_task(struct builder *b, const struct op *op, uin
 
 static void pool_cost(struct builder *b, const struct map *x, const struct map *y, uint32_t n)
 {
-	b->t->cost_ns = 200 + (x->block_bytes + y->block_bytes) * n * 1000 / b->s->plan.info.host_mbps;
+	b->t->bytes = (x->block_bytes + y->block_bytes) * n;
+	b->t->cost_ns = 200 + b->t->bytes * 1000 / b->s->plan.info.host_mbps;
 }
 
 void host_pool_forward(struct builder *b, const struct op *op)
@@ -147,6 +149,7 @@ void loss_forward(struct builder *b, const struct op *op)
 	p->label_binding = task_bind(b, BUF_SLOT, s->slot.label, 4ull * s->plan.n, PIM_READ);
 	p->out_binding = task_bind(b, BUF_SLOT, s->slot.out, 8, PIM_WRITE);
 	memcpy(&p->smooth, &s->plan.net->layer[op->layer].p, sizeof(p->smooth));
+	t->bytes = 2 * x->block_bytes * x->blocks;
 	t->cost_ns = 1000;
 	task_reads(b, b->val[op->x], x->blocks);
 	if (s->plan.train)

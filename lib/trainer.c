@@ -12,6 +12,7 @@
 #include "error.h"
 #include "kernel.h"
 #include "step.h"
+#include "trainer.h"
 
 #define PIM_API __attribute__((visibility("default")))
 #define MAX_AHEAD 64u
@@ -365,6 +366,11 @@ PIM_API void pim_trainer_destroy(struct pim_trainer *tr)
 PIM_API void pim_trainer_set_timeout(struct pim_trainer *tr, int ms)
 {
 	tr->timeout_ms = ms;
+}
+
+const struct step *trainer_step(const struct pim_trainer *tr)
+{
+	return &tr->train.step;
 }
 
 /* -- steps ------------------------------------------------------------------------------------------------------------ */

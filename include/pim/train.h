@@ -68,6 +68,22 @@ int pim_trainer_create(struct pim_device *dev, const struct pim_net *net, const 
 		       struct pim_trainer **tr);
 void pim_trainer_destroy(struct pim_trainer *tr);
 
+/** struct pim_plan_row - some tasks of a training step: those of one kind of one layer. Predicted: by the planner, each task alone */
+struct pim_plan_row {
+	char layer[72]; /* its name, or number and kind */
+	const char *what; /* PIM kernel, or operation of the HOST engine */
+	const char *why; /* it runs where it does */
+	const char *policy; /* by which the card switches authority */
+	enum pim_engine engine;
+	uint32_t tiles, channels; /* channels of the first tile */
+	uint64_t bytes; /* of PIM memory moved */
+	uint64_t predicted_ns;
+};
+/* The plan, in program order: fills in at most n rows, returns how many there are. */
+int pim_trainer_plan(const struct pim_trainer *tr, struct pim_plan_row *row, int n);
+/* PIM memory that training takes: feature maps, gradients, parameters and what the optimizer keeps. */
+uint64_t pim_trainer_bytes(const struct pim_trainer *tr);
+
 /*
  * pim_trainer_step() - queue one training step
  * @image: batch x c x h x w floats; copied

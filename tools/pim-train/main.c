@@ -19,6 +19,7 @@
 #include <pim/zoo.h>
 
 #include "options.h"
+#include "plan.h"
 #include "progress.h"
 
 /* What one training run showed. */
@@ -230,6 +231,10 @@ static int run_mode(const struct options *opt, const struct pim_net *net, const 
 		fail(r.mode);
 		goto out;
 	}
+	if (opt->plan) {
+		rc = plan_print(r.tr, opt->json);
+		goto out;
+	}
 	pim_trainer_set_timeout(r.tr, opt->timeout * 1000);
 	if (opt->resume && pim_trainer_load(r.tr, opt->resume)) {
 		fail(opt->resume);
@@ -374,7 +379,7 @@ int main(int argc, char **argv)
 		if (!opt.compare && (mode == PIM_SERIAL) != opt.serial)
 			continue;
 		rc = run_mode(&opt, net, data, dev, (enum pim_mode)mode, &o[mode]);
-		if (rc)
+		if (rc || opt.plan)
 			break;
 		if (opt.json)
 			print_json(name[mode], &opt, pim_device_info(dev), &o[mode]);

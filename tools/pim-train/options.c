@@ -23,6 +23,7 @@ enum {
 	OPT_DECAY,
 	OPT_OPTIMIZER,
 	OPT_IMAGES,
+	OPT_PLAN,
 };
 
 static const struct option long_options[] = {
@@ -47,6 +48,7 @@ static const struct option long_options[] = {
 	{ "target", required_argument, NULL, OPT_TARGET },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "progress", required_argument, NULL, OPT_PROGRESS },
+	{ "plan", no_argument, NULL, OPT_PLAN },
 	{ "json", no_argument, NULL, 'j' },
 	{ "help", no_argument, NULL, 'h' },
 	{ 0 },
@@ -76,6 +78,7 @@ static void help(void)
 	     "  --resume FILE        go on from a checkpoint, bit for bit as if never stopped\n"
 	     "  --timeout S          give up when the card is silent for S seconds [60]\n"
 	     "  --progress HOW       bar, lines, none [bar on a terminal]\n"
+	     "  --plan               print what a step does, layer by layer, where and why, and train nothing\n"
 	     "  --json               results as one JSON line per run\n"
 	     "\n"
 	     "Exit status: 0 trained (and, with --compare, the same weights); 1 failed; 2 wrong command line; 130 stopped by "
@@ -204,6 +207,9 @@ int options_parse(int argc, char **argv, struct options *opt)
 			break;
 		case 'C':
 			opt->compare = true;
+			break;
+		case OPT_PLAN:
+			opt->plan = true;
 			break;
 		case 'j':
 			opt->json = true;

@@ -14,7 +14,7 @@ struct options {
 	uint64_t seed, steps;
 	double lr, momentum, weight_decay, target;
 	int timeout;
-	bool serial, compare, json;
+	bool serial, compare, json, plan;
 };
 
 /* 0; -1: nothing is left to do (--help); 2 after a message. */
