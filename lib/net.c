@@ -90,6 +90,12 @@ static int append(struct pim_net *net, enum layer_kind kind, const char *name, c
 		if (net->layer[in[i]].kind == LAYER_SOFTMAX_CE)
 			return fail(net, -EINVAL, "%s %s: nothing can follow the loss", kind_name[kind], name);
 	}
+	if ((kind == LAYER_CONV || kind == LAYER_BN) && !name[0])
+		return fail(net, -EINVAL, "%s: a layer with parameters needs a name", kind_name[kind]);
+	for (const char *c = name; *c; c++)
+		if (*c <= ' ' || *c > '~' || strchr("#=\"\\", *c))
+			return fail(net, -EINVAL, "%s \"%s\": a name is of printable ASCII without blank, # = \" \\",
+				    kind_name[kind], name);
 	if (strlen(name) >= sizeof(l->name))
 		return fail(net, -EINVAL, "layer name \"%s\" is longer than %zu characters", name, sizeof(l->name) - 1);
 	for (int i = 0; name[0] && i < net->n; i++)
@@ -231,7 +237,7 @@ PIM_API int pim_net_act(struct pim_net *net, int in, enum pim_act act, float slo
 		return fail(net, -EINVAL, "%s: slope %g; %s", act_names[act], (double)slope,
 			    act == PIM_LEAKY_RELU ? "it is 0..1" : "only leaky_relu has one");
 	net->layer[id].act = act;
-	net->layer[id].slope = slope;
+	net->layer[id].slope = act == PIM_LEAKY_RELU ? slope : 0;
 	return id;
 }
 
@@ -467,40 +473,4 @@ PIM_API uint64_t pim_net_parameters(const struct pim_net *net)
 			sum += 2 * (uint64_t)l->c;
 	}
 	return sum;
-}
-
-static int conv_bn(struct pim_net *net, int x, const char *conv, const char *bn, uint32_t c)
-{
-	return pim_net_bn(net, pim_net_conv(net, x, conv, c, 3, 1, 1, false), bn);
-}
-
-static int residual(struct pim_net *net, int x, const char *name, uint32_t c)
-{
-	char n[4][48];
-	int y;
-
-	snprintf(n[0], sizeof(n[0]), "%s.conv1", name);
-	snprintf(n[1], sizeof(n[1]), "%s.bn1", name);
-	snprintf(n[2], sizeof(n[2]), "%s.conv2", name);
-	snprintf(n[3], sizeof(n[3]), "%s.bn2", name);
-	y = pim_net_relu(net, conv_bn(net, x, n[0], n[1], c));
-	return pim_net_relu(net, pim_net_add(net, conv_bn(net, y, n[2], n[3], c), x));
-}
-
-PIM_API struct pim_net *pim_net_digits(uint32_t c)
-{
-	struct pim_net *net = pim_net_new();
-	int x;
-
-	if (!net)
-		return NULL;
-	x = pim_net_input(net, 1, 8, 8);
-	x = pim_net_relu(net, conv_bn(net, x, "conv1", "bn1", c));
-	x = residual(net, x, "block1", c);
-	x = pim_net_maxpool(net, x, 2);
-	x = pim_net_relu(net, conv_bn(net, x, "conv2", "bn2", 2 * c));
-	x = residual(net, x, "block2", 2 * c);
-	x = pim_net_global_avgpool(net, x);
-	pim_net_softmax_ce(net, pim_net_linear(net, x, "fc", 10));
-	return net;
 }
