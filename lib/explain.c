@@ -14,7 +14,8 @@ static const char *why(const struct step *s, const struct task *t)
 
 	switch (t->op) {
 	case PIM_HW_OP_PROGRAM:
-		return t->update ? "bandwidth-bound: every parameter is read and written once" : "bandwidth-bound: done where the map lies";
+		return t->update ? "bandwidth-bound: every parameter is read and written once"
+				 : "bandwidth-bound: done where the map lies";
 	case PIM_HW_OP_CONV_FWD:
 	case PIM_HW_OP_CONV_BWD_DATA:
 	case PIM_HW_OP_CONV_BWD_WEIGHTS:
@@ -23,7 +24,7 @@ static const char *why(const struct step *s, const struct task *t)
 	case PIM_HW_OP_POOL_BWD:
 		for (int i = 0; i < p->nop; i++)
 			if (p->op[i].layer == t->layer && pool_of_planes(&p->net->layer[t->layer], &p->map[p->op[i].x]))
-				return "its map's planes are those of another pool";
+				return "its map's planes are those of another pool, or small ones would be mostly pad";
 		return "windows overlap or have a pad: their elements are not in one PIM unit";
 	case PIM_HW_OP_DROPOUT:
 		return "random numbers: PIM units have no integers";
@@ -45,7 +46,8 @@ static void describe(const struct step *s, const struct task *t, struct pim_plan
 	else if (l->name[0])
 		snprintf(row->layer, sizeof(row->layer), "%s", l->name);
 	else
-		snprintf(row->layer, sizeof(row->layer), "%d %s", t->layer, l->kind == LAYER_ACT ? act_name(l->act) : layer_kind_name(l->kind));
+		snprintf(row->layer, sizeof(row->layer), "%d %s", t->layer,
+			 l->kind == LAYER_ACT ? act_name(l->act) : layer_kind_name(l->kind));
 }
 
 PIM_API int pim_trainer_plan(const struct pim_trainer *tr, struct pim_plan_row *row, int n)

@@ -9,6 +9,8 @@
 #include "error.h"
 #include "plan.h"
 
+#define MAX_PADS (1u << 20) /* bytes per channel block that a pool on PIM may cost */
+
 static uint64_t align_up(uint64_t v, uint64_t a)
 {
 	return (v + a - 1) / a * a;
@@ -204,6 +206,14 @@ static bool take_planes(struct plan *p, int *parent, int m, uint32_t wh, uint32_
 	return g->wh == wh && g->ww == ww;
 }
 
+/* A plane ends with a stripe: what a block of so many planes has of bytes that nobody needs. */
+static uint64_t plane_pads(const struct plan *p, const struct map *m, uint32_t wh, uint32_t ww)
+{
+	uint64_t bytes = (uint64_t)p->n * (m->h / wh) * (m->w / ww) * PIM_HW_BLOCK;
+
+	return (align_up(bytes, p->info.stripe_bytes) - bytes) * wh * ww;
+}
+
 bool pool_of_planes(const struct layer *l, const struct map *x)
 {
 	return l->sh == l->kh && l->sw == l->kw && !l->ph && !l->pw && x->h % l->kh == 0 && x->w % l->kw == 0;
@@ -236,7 +246,8 @@ static int choose_layouts(struct plan *p)
 		const struct layer *l = &p->net->layer[op->layer];
 
 		if (op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL)
-			op->host = !pool_of_planes(l, &p->map[op->x]) || !take_planes(p, parent, op->x, l->kh, l->kw);
+			op->host = !pool_of_planes(l, &p->map[op->x]) || plane_pads(p, &p->map[op->x], l->kh, l->kw) > MAX_PADS ||
+				   !take_planes(p, parent, op->x, l->kh, l->kw);
 	}
 	for (int i = 0; i < p->nmap; i++) {
 		p->map[i].wh = p->map[root(parent, i)].wh;
