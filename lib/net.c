@@ -96,9 +96,10 @@ static int append(struct pim_net *net, enum layer_kind kind, const char *name, c
 		return net->error;
 	for (uint32_t i = 0; i < nin; i++) {
 		if (in[i] < 0 || in[i] >= net->n)
-			return fail(net, -EINVAL, "%s %s: its input is no layer of this network", kind_name[kind], name);
+			return fail(net, -EINVAL, "%s%s%s: its input is no layer of this network", kind_name[kind],
+				    name[0] ? " " : "", name);
 		if (net->layer[in[i]].kind == LAYER_SOFTMAX_CE)
-			return fail(net, -EINVAL, "%s %s: nothing can follow the loss", kind_name[kind], name);
+			return fail(net, -EINVAL, "%s%s%s: nothing can follow the loss", kind_name[kind], name[0] ? " " : "", name);
 	}
 	if ((kind == LAYER_CONV || kind == LAYER_BN) && !layer_name_valid(name))
 		return fail(net, -EINVAL, "%s \"%s\": a name is 1..%zu characters of printable ASCII without blank # = \" \\",

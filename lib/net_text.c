@@ -180,16 +180,15 @@ static int read_lines(struct reader *r, const char *text)
 /* A whole network? */
 static int check(struct reader *r)
 {
-	int err = pim_net_check(r->net);
+	int err = pim_net_check(r->net), n = r->net->n, unused = 0;
 
 	if (!err)
 		return 0;
-	/* At the line of the layer that nothing uses, if it is that. */
-	for (int i = 0; i < r->net->n; i++) {
-		if (!r->net->layer[i].nusers) {
-			r->line = r->layer[i].line;
-			break;
-		}
+	/* It ends with a loss: then there is a layer that nothing uses, and that line is the wrong one. */
+	if (n && r->net->layer[n - 1].kind == LAYER_SOFTMAX_CE) {
+		while (r->net->layer[unused].nusers)
+			unused++;
+		r->line = r->layer[unused].line;
 	}
 	return fail(r, err, "%s", pim_strerror());
 }
