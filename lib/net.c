@@ -40,6 +40,16 @@ const char *act_name(enum pim_act act)
 	return act_names[act];
 }
 
+bool layer_name_valid(const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *c = name; *c; c++)
+		if (*c <= ' ' || *c > '~' || strchr("#=\"\\", *c))
+			return false;
+	return n && n < sizeof(((struct layer *)0)->name);
+}
+
 PIM_API struct pim_net *pim_net_new(void)
 {
 	return calloc(1, sizeof(struct pim_net));
@@ -86,18 +96,14 @@ static int append(struct pim_net *net, enum layer_kind kind, const char *name, c
 		return net->error;
 	for (uint32_t i = 0; i < nin; i++) {
 		if (in[i] < 0 || in[i] >= net->n)
-			return fail(net, -EINVAL, "%s %s: its input is no layer of this network", kind_name[kind], name);
+			return fail(net, -EINVAL, "%s%s%s: its input is no layer of this network", kind_name[kind],
+				    name[0] ? " " : "", name);
 		if (net->layer[in[i]].kind == LAYER_SOFTMAX_CE)
-			return fail(net, -EINVAL, "%s %s: nothing can follow the loss", kind_name[kind], name);
+			return fail(net, -EINVAL, "%s%s%s: nothing can follow the loss", kind_name[kind], name[0] ? " " : "", name);
 	}
-	if ((kind == LAYER_CONV || kind == LAYER_BN) && !name[0])
-		return fail(net, -EINVAL, "%s: a layer with parameters needs a name", kind_name[kind]);
-	for (const char *c = name; *c; c++)
-		if (*c <= ' ' || *c > '~' || strchr("#=\"\\", *c))
-			return fail(net, -EINVAL, "%s \"%s\": a name is of printable ASCII without blank, # = \" \\",
-				    kind_name[kind], name);
-	if (strlen(name) >= sizeof(l->name))
-		return fail(net, -EINVAL, "layer name \"%s\" is longer than %zu characters", name, sizeof(l->name) - 1);
+	if ((kind == LAYER_CONV || kind == LAYER_BN) && !layer_name_valid(name))
+		return fail(net, -EINVAL, "%s \"%s\": a name is 1..%zu characters of printable ASCII without blank # = \" \\",
+			    kind_name[kind], name, sizeof(l->name) - 1);
 	for (int i = 0; name[0] && i < net->n; i++)
 		if (!strcmp(net->layer[i].name, name))
 			return fail(net, -EINVAL, "two layers are named \"%s\": checkpoints need one name per layer", name);
@@ -140,19 +146,18 @@ PIM_API int pim_net_input(struct pim_net *net, uint32_t c, uint32_t h, uint32_t 
 	return id;
 }
 
-/* Output size of windows of k elements, d apart, over size and its pads; 0 if none fits. */
+/* Output size of windows of k elements, d apart, over size and its pads; 0 if none fits, MAX_DIM + 1 if it is more. */
 static uint32_t windows(uint32_t size, uint32_t k, uint32_t stride, uint32_t pad, uint32_t d, bool ceil)
 {
-	uint64_t span = (uint64_t)(k - 1) * d + 1, room = size + 2ull * pad;
-	uint32_t n;
+	uint64_t span = (uint64_t)(k - 1) * d + 1, room = size + 2ull * pad, n;
 
 	if (room < span)
 		return 0;
-	n = (uint32_t)((room - span + (ceil ? stride - 1 : 0)) / stride) + 1;
+	n = (room - span + (ceil ? stride - 1 : 0)) / stride + 1;
 	/* A window that begins in the right pad has no element. */
-	if (ceil && (uint64_t)(n - 1) * stride >= size + (uint64_t)pad)
+	if (ceil && (n - 1) * stride >= size + (uint64_t)pad)
 		n--;
-	return n;
+	return n > MAX_DIM ? MAX_DIM + 1 : (uint32_t)n;
 }
 
 PIM_API int pim_net_conv_with(struct pim_net *net, int in, const char *name, const struct pim_conv *conv)
@@ -191,6 +196,9 @@ PIM_API int pim_net_conv_with(struct pim_net *net, int in, const char *name, con
 	if (!l->h || !l->w)
 		return fail(net, -EINVAL, "conv %s: kernel %ux%u, dilation %ux%u, is larger than its input, %s, with pad %ux%u",
 			    name, l->kh, l->kw, l->dh, l->dw, describe(net, in, buf), l->ph, l->pw);
+	if (l->h > MAX_DIM || l->w > MAX_DIM)
+		return fail(net, -EINVAL, "conv %s: pad %ux%u makes a map of more than %u rows or columns", name, l->ph, l->pw,
+			    MAX_DIM);
 	l->c = conv->out;
 	return id;
 }
@@ -331,6 +339,9 @@ static int pool(struct pim_net *net, enum layer_kind kind, int in, const struct 
 	if (!l->h || !l->w)
 		return fail(net, -EINVAL, "%s: its window %ux%u is larger than its input, %s, with pad %ux%u", kind_name[kind],
 			    l->kh, l->kw, describe(net, in, buf), l->ph, l->pw);
+	if (l->h > MAX_DIM || l->w > MAX_DIM)
+		return fail(net, -EINVAL, "%s: pad %ux%u makes a map of more than %u rows or columns", kind_name[kind], l->ph,
+			    l->pw, MAX_DIM);
 	return id;
 }
 

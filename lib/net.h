@@ -48,5 +48,7 @@ struct pim_net {
 
 const char *layer_kind_name(enum layer_kind kind);
 const char *act_name(enum pim_act act);
+/* Of a layer with parameters; the same in the text format and, by what it leaves out, in checkpoints. */
+bool layer_name_valid(const char *name);
 
 #endif

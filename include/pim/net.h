@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -41,7 +42,10 @@ struct pim_conv {
 	uint32_t groups;
 	bool bias;
 };
-/* Parameters NAME.weight [out][in / groups][kh][kw], NAME.bias [out]. */
+/*
+ * Parameters NAME.weight [out][in / groups][kh][kw], NAME.bias [out]. Names of layers are unique, at most 63 characters of printable ASCII
+ * without blank # = " \.
+ */
 int pim_net_conv_with(struct pim_net *net, int in, const char *name, const struct pim_conv *conv);
 /* Square k x k, dense. */
 int pim_net_conv(struct pim_net *net, int in, const char *name, uint32_t out, uint32_t k, uint32_t stride, uint32_t pad, bool bias);
@@ -115,8 +119,30 @@ int pim_net_check(const struct pim_net *net);
 uint64_t pim_net_parameters(const struct pim_net *net);
 
 /*
+ * Networks as text, a line per layer: NAME KIND INPUT... KEY=VALUE..., inputs are names of lines above, # begins a comment.
+ *
+ *	image input shape=1x8x8
+ *	conv1 conv image out=16 k=3 pad=1	# stride=2 dilation=1x2 groups=4 bias=yes
+ *	bn1 bn conv1				# eps=1e-5 momentum=0.1
+ *	a relu bn1				# relu6, sigmoid, silu; leaky_relu slope=0.1
+ *	pool maxpool a k=2			# avgpool; stride=1x2 pad=1 ceil=yes exclude_pad=yes; global_avgpool
+ *	fc linear pool out=10
+ *	loss softmax_ce fc			# smoothing=0.1
+ *
+ * and add A B, mul MAP SCALE, concat A B ..., dropout A p=0.5. Names of layers with parameters are those of checkpoints. What is written reads
+ * back as the same layers; names of the others are invented. At most 1 MiB, 16384 layers, 1023 characters a line.
+ *
+ * Only a whole network (pim_net_check()) is read or written. Reading: 0 and *net, the caller's, or an error "WHERE:LINE: reason" and *net
+ * untouched; where: what messages call the text.
+ */
+int pim_net_parse(const char *text, const char *where, struct pim_net **net);
+int pim_net_read(const char *path, struct pim_net **net);
+int pim_net_print(const struct pim_net *net, FILE *f);
+int pim_net_write(const struct pim_net *net, const char *path);
+
+/*
  * The digits network: 8x8 grey digits to 10 classes. conv3x3(1->c) BN ReLU, a residual block of c channels, max pool 2x2,
- * conv3x3(c->2c) BN ReLU, a residual block of 2c channels, global average pool, linear. NULL without memory.
+ * conv3x3(c->2c) BN ReLU, a residual block of 2c channels, global average pool, linear. NULL without memory. More networks: zoo.h.
  */
 struct pim_net *pim_net_digits(uint32_t c);
 
