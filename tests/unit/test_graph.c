@@ -186,6 +186,34 @@ static struct pim_net *rectangles(void)
 	return net;
 }
 
+/* Sigmoids of 10 channels: what is multiplied or normalised has zeros in its padded channels again. A mean over more pixels than planes. */
+static struct pim_net *sigmoids(void)
+{
+	int x, s;
+	struct pim_net *net = begin(2, 19, 17, &x);
+
+	x = pim_net_conv(net, x, "a", 10, 3, 2, 1, true);
+	s = pim_net_conv(net, pim_net_global_avgpool(net, x), "b", 10, 1, 1, 0, true);
+	x = pim_net_mul(net, x, pim_net_act(net, s, PIM_SIGMOID, 0));
+	x = pim_net_bn(net, pim_net_act(net, x, PIM_SIGMOID, 0), "bn");
+	x = pim_net_act(net, pim_net_conv(net, x, "c", 32, 1, 1, 0, true), PIM_SIGMOID, 0);
+	x = pim_net_conv(net, pim_net_maxpool(net, x, 1), "d", 16, 3, 1, 1, true);
+	classify(net, x, 5);
+	return net;
+}
+
+/* A mean over a map of more than 16 rows, and of one input by several layers. */
+static struct pim_net *wide(void)
+{
+	int x, y;
+	struct pim_net *net = begin(4, 18, 17, &x);
+
+	y = pim_net_add(net, pim_net_bn(net, x, "bn"), pim_net_act(net, x, PIM_SILU, 0));
+	y = pim_net_concat(net, (int[]){ pim_net_conv(net, y, "a", 16, 1, 1, 0, false), y }, 2);
+	classify(net, pim_net_add(net, y, y), 3);
+	return net;
+}
+
 static const struct {
 	const char *name;
 	struct pim_net *(*build)(void);
@@ -197,6 +225,8 @@ static const struct {
 	{ "vgg", vgg },
 	{ "groups", groups },
 	{ "rectangles", rectangles },
+	{ "sigmoids", sigmoids },
+	{ "wide", wide },
 };
 #define NNETS (int)(sizeof(nets) / sizeof(nets[0]))
 
@@ -224,6 +254,138 @@ START_TEST(networks_train_as_the_oracle_does)
 }
 END_TEST
 
+/* -- what cannot be planned ------------------------------------------------------------------------------------------------ */
+
+static int sigmoid_of(struct pim_net *net, int x, uint32_t c)
+{
+	return pim_net_act(net, pim_net_conv(net, x, "a", c, 1, 1, 0, true), PIM_SIGMOID, 0);
+}
+
+static int to_convolution(struct pim_net *net, int x)
+{
+	return pim_net_conv(net, sigmoid_of(net, x, 24), "b", 16, 1, 1, 0, true);
+}
+
+static int through_a_sum(struct pim_net *net, int x)
+{
+	x = sigmoid_of(net, x, 24);
+	return pim_net_conv(net, pim_net_relu(net, pim_net_add(net, x, x)), "b", 16, 1, 1, 0, true);
+}
+
+static int through_a_concat(struct pim_net *net, int x)
+{
+	int y = pim_net_conv(net, x, "c", 16, 1, 1, 0, true);
+
+	return pim_net_dropout(net, pim_net_concat(net, (int[]){ y, sigmoid_of(net, x, 8) }, 2), 0.5f);
+}
+
+static int to_a_host_pool(struct pim_net *net, int x)
+{
+	return pim_net_maxpool_with(net, sigmoid_of(net, x, 8), &(struct pim_pool){ .k = { 3, 3 }, .stride = { 1, 1 } });
+}
+
+static int large_mul(struct pim_net *net, int x)
+{
+	x = pim_net_conv(net, x, "a", 16, 3, 1, 1, true);
+	return pim_net_mul(net, x, pim_net_global_avgpool(net, x));
+}
+
+static int large_kernel(struct pim_net *net, int x)
+{
+	return pim_net_conv_with(net, x, "a", &(struct pim_conv){ .out = 4, .k = { 65, 1 }, .pad = { 64, 0 } });
+}
+
+static int many_users(struct pim_net *net, int x)
+{
+	int y = pim_net_relu(net, x);
+
+	for (int i = 0; i < 8; i++)
+		y = pim_net_add(net, y, pim_net_relu(net, x));
+	return y;
+}
+
+static int concat_of_24(struct pim_net *net, int x)
+{
+	return pim_net_concat(
+		net, (int[]){ pim_net_conv(net, x, "a", 24, 1, 1, 0, true), pim_net_conv(net, x, "b", 16, 1, 1, 0, true) }, 2);
+}
+
+static const struct {
+	int (*body)(struct pim_net *net, int x);
+	const char *message; /* a part of it */
+} refused[] = {
+	{ to_convolution, "layer 3 (conv b): its input comes from a sigmoid of 24 channels" },
+	{ through_a_sum, "conv b): its input comes from a sigmoid" },
+	{ through_a_concat, "(dropout): its input comes from a sigmoid of 24 channels" },
+	{ to_a_host_pool, "(maxpool): its input comes from a sigmoid" },
+	{ large_mul, "(mul): its map is 17x4" },
+	{ large_kernel, "(conv a): kernel 65x1" },
+	{ many_users, "layer 0: more than 8 layers" },
+	{ concat_of_24, "(concat): its input 1" },
+};
+
+START_TEST(what_cannot_be_planned_is_refused_by_name)
+{
+	struct pim_train_options opt = options(PIM_SGD);
+	struct pim_trainer *tr;
+	int x;
+	struct pim_net *net = begin(3, 17, 4, &x);
+
+	classify(net, refused[_i].body(net, x), 3);
+	opt.sz = sizeof(opt);
+	ck_assert_msg(!pim_net_check(net), "%s", pim_strerror());
+	ck_assert_int_eq(pim_trainer_create(g.dev, net, &opt, &tr), -ENOTSUP);
+	ck_assert_msg(strstr(pim_strerror(), refused[_i].message), "%s", pim_strerror());
+	pim_net_free(net);
+}
+END_TEST
+
+/* -- checkpoints ------------------------------------------------------------------------------------------------------------ */
+
+static struct pim_trainer *trainer(const struct pim_net *net, enum pim_mode mode)
+{
+	struct pim_train_options opt = options(PIM_ADAM);
+	struct pim_trainer *tr;
+
+	opt.sz = sizeof(opt);
+	opt.mode = mode;
+	ok(pim_trainer_create(g.dev, net, &opt, &tr));
+	return tr;
+}
+
+/* Averages, the number of steps in their correction, and the masks of dropout go on where they were. */
+START_TEST(a_resumed_run_of_adam_ends_with_the_same_bits)
+{
+	struct pim_net *net = efficientnet();
+	struct pim_step_result whole[5], part[5];
+	struct pim_trainer *tr;
+	uint64_t sum[2];
+
+	g.name = "checkpoint";
+	make_data(net, 3, 5);
+	tr = trainer(net, PIM_SERIAL);
+	train_steps(tr, 5, whole);
+	ok(pim_trainer_checksum(tr, &sum[0]));
+	pim_trainer_destroy(tr);
+
+	tr = trainer(net, PIM_PIPELINED);
+	train_steps(tr, 2, part);
+	ok(pim_trainer_save(tr, g.path));
+	pim_trainer_destroy(tr);
+	tr = trainer(net, PIM_PIPELINED);
+	train_steps(tr, 1, part); /* forgotten by the load */
+	ok(pim_trainer_load(tr, g.path));
+	ck_assert_uint_eq(pim_trainer_steps(tr), 2);
+	train_steps(tr, 3, part + 2);
+	ok(pim_trainer_checksum(tr, &sum[1]));
+	pim_trainer_destroy(tr);
+	ck_assert_uint_eq(sum[0], sum[1]);
+	for (int s = 2; s < 5; s++)
+		ck_assert_msg(whole[s].loss == part[s].loss, "loss of step %d", s);
+	pim_net_free(net);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("graph");
@@ -232,6 +394,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, graph_setup, graph_teardown);
 	tcase_set_timeout(tc, 300);
 	tcase_add_loop_test(tc, networks_train_as_the_oracle_does, 0, 2 * NNETS);
+	tcase_add_loop_test(tc, what_cannot_be_planned_is_refused_by_name, 0, (int)(sizeof(refused) / sizeof(refused[0])));
+	tcase_add_test(tc, a_resumed_run_of_adam_ends_with_the_same_bits);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }
