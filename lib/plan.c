@@ -216,7 +216,8 @@ static uint64_t plane_pads(const struct plan *p, const struct map *m, uint32_t w
 
 bool pool_of_planes(const struct layer *l, const struct map *x)
 {
-	return l->sh == l->kh && l->sw == l->kw && !l->ph && !l->pw && x->h % l->kh == 0 && x->w % l->kw == 0;
+	return l->sh == l->kh && l->sw == l->kw && !l->ph && !l->pw && x->h % l->kh == 0 && x->w % l->kw == 0 &&
+	       l->kh <= MAX_PLANES && l->kw <= MAX_PLANES;
 }
 
 /*
@@ -236,7 +237,14 @@ static int choose_layouts(struct plan *p)
 	for (int i = 0; i < p->nop && !err; i++) {
 		const struct op *op = &p->op[i];
 
-		if (op->kind == OP_MUL && !take_planes(p, parent, op->x, p->map[op->x].h, p->map[op->x].w))
+		const struct map *x = op->kind == OP_MUL ? &p->map[op->x] : NULL;
+
+		if (x && (x->h > MAX_PLANES || x->w > MAX_PLANES))
+			err = pim_error(-ENOTSUP,
+					"layer %d (mul): its map is %ux%u; a card keeps pixels in at most %ux%u planes, and it needs one "
+					"for each",
+					op->layer, x->h, x->w, MAX_PLANES, MAX_PLANES);
+		else if (x && !take_planes(p, parent, op->x, x->h, x->w))
 			err = pim_error(-ENOTSUP,
 					"layer %d (mul): its maps are added or normalised together with maps of another shape",
 					op->layer);
@@ -272,8 +280,8 @@ static int take_grad(struct plan *p, const struct op *op, int m)
 	if (m == 0 && op->kind == OP_CONV)
 		return -1; /* nobody asks for the gradient of the input, and a convolution can leave it out */
 	if (p->map[m].ngrads == MAX_GRADS)
-		return pim_error(-ENOTSUP, "layer %d: more than %d layers use its output", p->op[p->map[m].producer].layer,
-				 MAX_GRADS);
+		return pim_error(-ENOTSUP, "layer %d: more than %d layers use its output",
+				 m ? p->op[p->map[m].producer].layer : 0, MAX_GRADS);
 	return (int)p->map[m].ngrads++;
 }
 
@@ -364,6 +372,8 @@ int plan_create(struct plan *p, const struct pim_net *net, const struct pim_info
 		err = make_ops(p);
 	if (!err)
 		err = choose_layouts(p);
+	if (!err)
+		err = plan_check_limits(p);
 	if (!err && train)
 		err = number_grads(p);
 	if (!err)

@@ -11,6 +11,7 @@
 #include "net.h"
 
 #define MAX_GRADS 8 /* users of one feature map */
+#define MAX_PLANES 16u /* of a map, either way: struct pim_hw_fmap */
 
 /* A feature map. Layout: struct pim_hw_fmap. */
 struct map {
@@ -55,6 +56,8 @@ struct plan {
 /* train: with gradients. Nothing is allocated on the card. */
 int plan_create(struct plan *p, const struct pim_net *net, const struct pim_info *info, uint32_t n, bool train);
 void plan_destroy(struct plan *p);
+/* -ENOTSUP for an operation that a card would refuse, or not promise a result for. */
+int plan_check_limits(const struct plan *p);
 
 /* Windows that do not overlap and cover the map: its planes can be the elements of a window. */
 bool pool_of_planes(const struct layer *l, const struct map *x);

@@ -88,9 +88,10 @@ void host_pool_backward(struct builder *b, const struct op *op)
 
 /* -- dropout ------------------------------------------------------------------------------------------------------------ */
 
-static void dropout(struct builder *b, const struct op *op, uint64_t from, int from_cell, uint64_t to, int to_cell)
+/* From one map to another of the same shape, whose layouts may differ: values forward, gradients backward. */
+static void dropout(struct builder *b, const struct op *op, const struct map *x, uint64_t from, int from_cell, const struct map *y,
+		    uint64_t to, int to_cell)
 {
-	const struct map *x = &b->s->plan.map[op->x], *y = &b->s->plan.map[op->y];
 	const struct layer *l = &b->s->plan.net->layer[op->layer];
 	float keep = b->s->plan.train ? 1 - l->p : 1;
 
@@ -117,17 +118,17 @@ static void dropout(struct builder *b, const struct op *op, uint64_t from, int f
 
 void dropout_forward(struct builder *b, const struct op *op)
 {
-	const struct plan *p = &b->s->plan;
+	const struct map *x = &b->s->plan.map[op->x], *y = &b->s->plan.map[op->y];
 
-	dropout(b, op, p->map[op->x].val, b->val[op->x], p->map[op->y].val, b->val[op->y]);
+	dropout(b, op, x, x->val, b->val[op->x], y, y->val, b->val[op->y]);
 }
 
 /* The same mask on the gradient. */
 void dropout_backward(struct builder *b, const struct op *op)
 {
-	const struct plan *p = &b->s->plan;
+	const struct map *x = &b->s->plan.map[op->x], *y = &b->s->plan.map[op->y];
 
-	dropout(b, op, p->map[op->y].grad[0], b->grad[0][op->y], p->map[op->x].grad[op->gx], b->grad[op->gx][op->x]);
+	dropout(b, op, y, y->grad[0], b->grad[0][op->y], x, x->grad[op->gx], b->grad[op->gx][op->x]);
 }
 
 /* -- the loss -------------------------------------------------------------------------------------------------------------- */
