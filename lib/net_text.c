@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Networks as text: reading. The writer is net_print.c.
+ * Networks as text: reading lines. net_kinds.c knows the kinds and keys, net_print.c writes.
  *
  *	# A comment; so is the rest of any line after a #. Empty lines are skipped.
  *	image input shape=3x32x32
@@ -42,7 +42,7 @@
 #define PIM_API __attribute__((visibility("default")))
 #define MAX_TEXT (1u << 20)
 #define MAX_LINE 1024
-#define MAX_LAYERS 16384
+#define MAX_LAYERS 4096
 
 struct reader {
 	const char *where;

@@ -130,7 +130,7 @@ uint64_t pim_net_parameters(const struct pim_net *net);
  *	loss softmax_ce fc			# smoothing=0.1
  *
  * and add A B, mul MAP SCALE, concat A B ..., dropout A p=0.5. Names of layers with parameters are those of checkpoints. What is written reads
- * back as the same layers; names of the others are invented. At most 1 MiB, 16384 layers, 1023 characters a line.
+ * back as the same layers; names of the others are invented. At most 1 MiB, 4096 layers, 1023 characters a line.
  *
  * Only a whole network (pim_net_check()) is read or written. Reading: 0 and *net, the caller's, or an error "WHERE:LINE: reason" and *net
  * untouched; where: what messages call the text.

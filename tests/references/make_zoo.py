@@ -61,7 +61,7 @@ ZOO = {
 
 
 def main():
-    print("# Made by make_zoo.py.")
+    print("# SPDX-License-Identifier: MIT\n# Made by make_zoo.py.")
     for name, (make, size, stages) in ZOO.items():
         net = make().eval()
         print("net %s %d" % (name, sum(p.numel() for p in net.parameters())))
