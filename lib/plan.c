@@ -217,7 +217,7 @@ static uint64_t plane_pads(const struct plan *p, const struct map *m, uint32_t w
 bool pool_of_planes(const struct layer *l, const struct map *x)
 {
 	return l->sh == l->kh && l->sw == l->kw && !l->ph && !l->pw && x->h % l->kh == 0 && x->w % l->kw == 0 &&
-	       l->kh <= MAX_PLANES && l->kw <= MAX_PLANES;
+	       l->kh <= PIM_HW_MAX_PLANES && l->kw <= PIM_HW_MAX_PLANES;
 }
 
 /*
@@ -239,11 +239,11 @@ static int choose_layouts(struct plan *p)
 
 		const struct map *x = op->kind == OP_MUL ? &p->map[op->x] : NULL;
 
-		if (x && (x->h > MAX_PLANES || x->w > MAX_PLANES))
+		if (x && (x->h > PIM_HW_MAX_PLANES || x->w > PIM_HW_MAX_PLANES))
 			err = pim_error(-ENOTSUP,
 					"layer %d (mul): its map is %ux%u; a card keeps pixels in at most %ux%u planes, and it needs one "
 					"for each",
-					op->layer, x->h, x->w, MAX_PLANES, MAX_PLANES);
+					op->layer, x->h, x->w, PIM_HW_MAX_PLANES, PIM_HW_MAX_PLANES);
 		else if (x && !take_planes(p, parent, op->x, x->h, x->w))
 			err = pim_error(-ENOTSUP,
 					"layer %d (mul): its maps are added or normalised together with maps of another shape",

@@ -11,7 +11,6 @@
 #include "net.h"
 
 #define MAX_GRADS 8 /* users of one feature map */
-#define MAX_PLANES 16u /* of a map, either way: struct pim_hw_fmap */
 
 /* A feature map. Layout: struct pim_hw_fmap. */
 struct map {

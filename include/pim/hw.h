@@ -44,6 +44,7 @@
 #define PIM_HW_MAX_WAITS 4u
 #define PIM_HW_MAX_STREAMS 8u
 #define PIM_HW_MAX_PARAMS 16u
+#define PIM_HW_MAX_PLANES 1024u /* of a feature map, in either direction */
 #define PIM_HW_COLUMN 32u /* bytes of one column access of one bank */
 #define PIM_HW_BLOCK 64u /* bytes of one pixel of one 16-channel block, FP32: two columns */
 
@@ -374,7 +375,7 @@ enum pim_hw_scalar {
  * c channels (padded to blocks of 16), n images of h x w pixels. Channel block b begins at off + b * block_bytes. Inside it the
  * pixels are in wh * ww planes: pixel (i, y, x) is in plane (y % wh) * ww + x % ww, at 64 bytes *
  * ((i * (h / wh) + y / wh) * (w / ww) + x / ww) of that plane; planes are plane_bytes apart. wh = ww = 1 is the plain layout.
- * wh x ww planes, each at most 1024, put the elements of one pool window at the same place of different planes, hence in the same PIM unit.
+ * wh x ww planes (PIM_HW_MAX_PLANES) put the elements of one pool window at the same place of different planes, hence in the same PIM unit.
  */
 struct pim_hw_fmap {
 	__u32 binding;

@@ -5,7 +5,6 @@
 #include "card_host_impl.h"
 
 #define MAX_DIM (1u << 20)
-#define MAX_PLANES 1024u /* in either direction */
 
 bool fmap_check(struct pim_card *c, struct card_job *j, const struct pim_hw_fmap *f, uint32_t access, struct fmap *m)
 {
@@ -13,7 +12,7 @@ bool fmap_check(struct pim_card *c, struct card_job *j, const struct pim_hw_fmap
 
 	memset(m, 0, sizeof(*m));
 	if (f->pad || !f->n || !f->c || !f->h || !f->w || !f->wh || !f->ww || f->n > MAX_DIM || f->c > MAX_DIM || f->h > MAX_DIM ||
-	    f->w > MAX_DIM || f->wh > MAX_PLANES || f->ww > MAX_PLANES || f->h % f->wh || f->w % f->ww || f->off % PIM_HW_BLOCK ||
+	    f->w > MAX_DIM || f->wh > PIM_HW_MAX_PLANES || f->ww > PIM_HW_MAX_PLANES || f->h % f->wh || f->w % f->ww || f->off % PIM_HW_BLOCK ||
 	    f->block_bytes % PIM_HW_BLOCK || f->plane_bytes % PIM_HW_BLOCK)
 		return card_fail(j, PIM_HW_E_INVALID, f->binding, f->off, 0);
 	m->f = *f;
