@@ -19,7 +19,8 @@ static const char *why(const struct step *s, const struct task *t)
 	case PIM_HW_OP_CONV_FWD:
 	case PIM_HW_OP_CONV_BWD_DATA:
 	case PIM_HW_OP_CONV_BWD_WEIGHTS:
-		return "CONV: compute-bound";
+		return t->memory_bound ? "CONV: bandwidth-bound, but a window's pixels are not in one PIM unit"
+				       : "CONV: compute-bound";
 	case PIM_HW_OP_POOL_FWD:
 	case PIM_HW_OP_POOL_BWD:
 		for (int i = 0; i < p->nop; i++)

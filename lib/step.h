@@ -48,6 +48,7 @@ struct task {
 	int layer;
 	const char *what;
 	uint32_t first, count; /* tile of channels */
+	bool memory_bound; /* a convolution that moves more than it computes, predicted */
 	uint64_t bytes; /* of PIM memory that it moves, predicted */
 	uint64_t cost_ns; /* predicted, alone */
 	int *dep; /* tasks that must be done first; smaller numbers */

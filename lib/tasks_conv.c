@@ -10,6 +10,7 @@ static void conv_cost(struct builder *b, const struct map *x, const struct map *
 	double c = flops / info->host_gflops, m = bytes * 1000 / info->host_mbps;
 
 	b->t->bytes = (uint64_t)bytes;
+	b->t->memory_bound = m > c;
 	b->t->cost_ns = 200 + (uint64_t)(c > m ? c : m);
 }
 

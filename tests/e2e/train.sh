@@ -31,13 +31,13 @@ refuses "a wrong checkpoint is refused" 1 'garbage' $train --data "$digits" --ou
 
 # Networks from files, and what the plan says of them.
 cat > "$tmp/small.net" << 'END'
-image	input 1x8x8
+image	input shape=1x8x8
 c1	conv image out=16 k=3 pad=1
 n1	bn c1
-r1	act n1 act=relu6
+r1	relu6 n1
 c2	conv r1 out=16 k=3 pad=1 groups=16
 n2	bn c2
-r2	act n2 act=relu
+r2	silu n2
 cat	concat r1 r2
 p	maxpool cat k=3 stride=2 pad=1
 g	avgpool p k=4
@@ -48,7 +48,7 @@ run 0 $train --data "$digits" --net "$tmp/small.net" --out "$tmp" --compare --ep
 	grep -q 'same bits' "$tmp/outp"
 report $? "a network out of a file learns, with the same bits in both modes"
 run 0 $train --data "$digits" --net "$tmp/small.net" --out "$tmp" --plan &&
-	grep -qE '^c1 +conv_fwd +GPU .*compute-bound' "$tmp/outp" && grep -qE 'maxpool +pool_fwd +GPU .*overlap' "$tmp/outp" &&
+	grep -qE '^c1 +conv_fwd +GPU .*CONV: ' "$tmp/outp" && grep -qE 'maxpool +pool_fwd +GPU .*overlap' "$tmp/outp" &&
 	grep -qE '^n1 +bn_fwd +PIM ' "$tmp/outp" && grep -q '^PIM memory: ' "$tmp/outp" && ! grep -q 'concat' "$tmp/outp"
 report $? "the plan tells of each layer where it runs, and why"
 run 0 $train --data "$digits" --net "$tmp/small.net" --out "$tmp" --plan --json && head -n 1 "$tmp/outp" | grep -q '^{' &&
@@ -56,7 +56,7 @@ run 0 $train --data "$digits" --net "$tmp/small.net" --out "$tmp" --plan --json 
 report $? "the plan comes as JSON, too"
 refuses "images of another size than the network's are refused with both" 1 '3x32x32.*1x8x8' \
 	$train --data "$digits" --net resnet20 --out "$tmp"
-sed 's/k=4/k=5/' "$tmp/small.net" > "$tmp/wrong.net"
+sed 's/k=4/k=9/' "$tmp/small.net" > "$tmp/wrong.net"
 refuses "a wrong network file is refused with its line" 1 'wrong.net:10:' $train --data "$digits" --net "$tmp/wrong.net" --out "$tmp"
 refuses "a network that is neither known nor a file is refused" 1 'resnet19' $train --data "$digits" --net resnet19 --out "$tmp"
 
