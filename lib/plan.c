@@ -231,10 +231,11 @@ static int choose_layouts(struct plan *p)
 		const struct map *x = op->kind == OP_MUL ? &p->map[op->x] : NULL;
 
 		if (x && (x->h > MAX_PLANES || x->w > MAX_PLANES))
-			err = pim_error(-ENOTSUP,
-					"layer %d (mul): its map is %ux%u; a card keeps pixels in at most %ux%u planes, and it needs one "
-					"for each",
-					op->layer, x->h, x->w, MAX_PLANES, MAX_PLANES);
+			err = pim_error(
+				-ENOTSUP,
+				"layer %d (mul): its map is %ux%u; a card keeps pixels in at most %ux%u planes, and it needs one "
+				"for each",
+				op->layer, x->h, x->w, MAX_PLANES, MAX_PLANES);
 		else if (x && !take_planes(p, parent, op->x, x->h, x->w))
 			err = pim_error(-ENOTSUP,
 					"layer %d (mul): its maps are added or normalised together with maps of another shape",
@@ -270,8 +271,8 @@ static int take_grad(struct plan *p, const struct op *op, int m)
 	if (m == 0 && op->kind == OP_CONV)
 		return -1; /* nobody asks for the gradient of the input, and a convolution can leave it out */
 	if (p->map[m].ngrads == MAX_GRADS)
-		return pim_error(-ENOTSUP, "layer %d: more than %d layers use its output",
-				 m ? p->op[p->map[m].producer].layer : 0, MAX_GRADS);
+		return pim_error(-ENOTSUP, "layer %d: more than %d layers use its output", m ? p->op[p->map[m].producer].layer : 0,
+				 MAX_GRADS);
 	return (int)p->map[m].ngrads++;
 }
 
