@@ -130,7 +130,7 @@ static void compare_weights(const struct oracle *o, const struct pim_train_optio
 	pim_safetensors_free(st);
 }
 
-/* Weights of which no decision is near, of the first seed that has such. The oracle has then done its steps; loss: of each, then evaluation. */
+/* Weights of the first seed of which no decision is near. The oracle has then done its steps; loss: of each, then evaluation. */
 static struct oracle *oracle_run(const struct pim_net *net, const struct pim_train_options *opt, uint64_t seed,
 				 double loss[STEPS + 1], uint32_t correct[STEPS + 1])
 {
