@@ -280,8 +280,8 @@ static int take_grad(struct plan *p, const struct op *op, int m)
 	if (m == 0 && op->kind == OP_CONV)
 		return -1; /* nobody asks for the gradient of the input, and a convolution can leave it out */
 	if (p->map[m].ngrads == MAX_GRADS)
-		return pim_error(-ENOTSUP, "layer %d: more than %d layers use its output",
-				 m ? p->op[p->map[m].producer].layer : 0, MAX_GRADS);
+		return pim_error(-ENOTSUP, "layer %d: more than %d layers use its output", m ? p->op[p->map[m].producer].layer : 0,
+				 MAX_GRADS);
 	return (int)p->map[m].ngrads++;
 }
 

@@ -63,7 +63,7 @@ enum pim_act {
 	PIM_RELU, /* max(x, 0) */
 	PIM_RELU6, /* min(max(x, 0), 6) */
 	PIM_LEAKY_RELU, /* x > 0 ? x : slope x */
-	PIM_SIGMOID, /* 1 / (1 + e^-x) */
+	PIM_SIGMOID, /* 1 / (1 + e^-x); of a number of channels that is no multiple of 16, only for pim_net_mul() and pim_net_bn() */
 	PIM_SILU, /* x sigmoid(x) */
 };
 /* slope: of PIM_LEAKY_RELU; the others take 0. */
@@ -72,7 +72,7 @@ int pim_net_relu(struct pim_net *net, int in);
 
 /* Element-wise sum of two maps of one shape. */
 int pim_net_add(struct pim_net *net, int a, int b);
-/* Channel multiply (squeeze-excite): x is c x h x w, scale c x 1 x 1 of the same image. */
+/* Channel multiply (squeeze-excite): x is c x h x w, scale c x 1 x 1 of the same image. No trainer takes h or w above 16. */
 int pim_net_mul(struct pim_net *net, int x, int scale);
 /* Along channels, in the order given; h and w of all must agree. 2..8 maps; more by nesting. */
 int pim_net_concat(struct pim_net *net, const int *in, uint32_t n);

@@ -16,10 +16,11 @@
 #include "net_oracle.h"
 
 #define STEPS 3
-#define RATE 0.05f
+#define RATE 0.02f
 #define NEAR 1e-6 /* a decision as near as this may fall otherwise in FP32 */
 #define TOLERANCE 1e-4 /* of a tensor's largest value */
-#define NOISE 3e-7 /* where the true value is zero: a bias before a batch norm */
+#define NOISE 5e-7 /* of the terms of a gradient whose true value is zero: a bias before a batch norm */
+#define WILD 6 /* a loss above says that training diverges, and so does rounding */
 
 #define ok(call) ck_assert_msg(!(call), "%s: %s", g.name, pim_strerror())
 
@@ -93,9 +94,10 @@ static void store_weights(const struct oracle *o)
 	pim_safetensors_free(st);
 }
 
-static void compare_tensor(const struct pim_safetensors *st, const char *name, const struct oracle_param *p, const double *want)
+static void compare_tensor(const struct pim_safetensors *st, const char *name, const struct oracle_param *p, const double *want,
+			   double terms)
 {
-	double most = largest(want, p->n), allowed = TOLERANCE * most + NOISE;
+	double most = largest(want, p->n), allowed = TOLERANCE * most + NOISE * (1 + terms);
 	const float *have;
 
 	ok(pim_safetensors_f32(st, name, p->dim, p->ndim, &have));
@@ -116,19 +118,19 @@ static void compare_weights(const struct oracle *o, const struct pim_train_optio
 	for (unsigned int i = 0; i < o->nparams; i++, n++) {
 		const struct oracle_param *p = &o->param[i];
 
-		compare_tensor(st, p->name, p, p->v);
+		compare_tensor(st, p->name, p, p->v, o->terms);
 		for (unsigned int k = 0; p->g && k < 1u + adam; k++, n++) {
 			char name[128];
 
 			snprintf(name, sizeof(name), "%s.%s", p->name, state[k]);
-			compare_tensor(st, name, p, p->s[k]);
+			compare_tensor(st, name, p, p->s[k], o->terms);
 		}
 	}
 	ck_assert_uint_eq(pim_safetensors_count(st), n);
 	pim_safetensors_free(st);
 }
 
-/* Weights of which no decision is near, of the first seed that has such. The oracle has then done its steps; loss: of each, then evaluation. */
+/* Weights of the first seed of which no decision is near. The oracle has then done its steps; loss: of each, then evaluation. */
 static struct oracle *oracle_run(const struct pim_net *net, const struct pim_train_options *opt, uint64_t seed,
 				 double loss[STEPS + 1], uint32_t correct[STEPS + 1])
 {
@@ -145,11 +147,11 @@ static struct oracle *oracle_run(const struct pim_net *net, const struct pim_tra
 		oracle_pass(o, false, g.image, g.label);
 		loss[STEPS] = o->loss;
 		correct[STEPS] = o->correct;
-		if (o->margin > NEAR)
+		if (o->margin > NEAR && largest(loss, STEPS + 1) < WILD)
 			return o;
 		oracle_free(o);
 	}
-	ck_abort_msg("%s: in fifty tries there was always a decision too near", g.name);
+	ck_abort_msg("%s: in fifty tries there was always a decision too near, or it diverged", g.name);
 	return NULL;
 }
 

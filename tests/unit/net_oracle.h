@@ -75,7 +75,7 @@ static inline void oracle_layer_params(struct oracle *o, int id, uint64_t *state
 	o->map[id].p = p;
 	if (l->kind == LAYER_CONV) {
 		uint64_t ic = o->net->layer[l->in[0]].c / l->groups, fan_in = ic * l->kh * l->kw;
-		double bound = sqrt(6 / (double)fan_in);
+		double bound = sqrt(3 / (double)fan_in);
 
 		oracle_add_param(o, l, "weight", l->linear ? (uint64_t[]){ c, fan_in } : (uint64_t[]){ c, ic, l->kh, l->kw },
 				 l->linear ? 2 : 4, true);
@@ -211,11 +211,32 @@ static inline void oracle_update(const struct pim_train_options *opt, double lr,
 	*w -= lr / (1 - pow(opt->beta1, t)) * *s0 / (sqrt(*s1) / sqrt(1 - pow(opt->beta2, t)) + opt->epsilon);
 }
 
+/* Terms of the sum that is the gradient of a bias: rounding is a part of them, however small their sum. */
+static inline double oracle_terms(const struct oracle *o)
+{
+	double most = 0;
+
+	for (int id = 0; id < o->net->n; id++) {
+		const struct layer *l = &o->net->layer[id];
+
+		for (uint32_t c = 0; c < l->c && l->kind == LAYER_CONV; c++) {
+			double sum = 0;
+
+			for (uint32_t i = 0; i < o->n; i++)
+				for (uint32_t e = 0; e < l->h * l->w; e++)
+					sum += fabs(o->map[id].g[at(l, i, c, 0, 0) + e]);
+			most = fmax(most, sum);
+		}
+	}
+	return most;
+}
+
 /* One training step. */
 static inline void oracle_step(struct oracle *o, const struct pim_train_options *opt, double lr, const float *image,
 			       const uint32_t *label)
 {
 	oracle_pass(o, true, image, label);
+	o->terms = fmax(o->terms, oracle_terms(o));
 	o->step++;
 	for (unsigned int i = 0; i < o->nparams; i++) {
 		struct oracle_param *p = &o->param[i];

@@ -43,6 +43,7 @@ struct oracle {
 	 * value. FP32 may decide otherwise below some 1e-6, and then its gradient is another one.
 	 */
 	double margin;
+	double terms; /* the largest sum of absolute gradients of a convolution's output channel */
 };
 
 /* Element (i, c, y, x) of a layer's map. */
@@ -404,17 +405,17 @@ static inline void loss_of(struct oracle *o, int id, const uint32_t *label)
 		double sum = 0;
 		uint32_t best = 0;
 
-		for (uint32_t c = 0; c < l->c; c++) {
-			sum += exp(z[c]);
-			if (c)
-				near(o, fabs(z[c] - z[best]), scale);
+		for (uint32_t c = 1; c < l->c; c++) {
+			near(o, fabs(z[c] - z[best]), scale);
 			best = z[c] > z[best] ? c : best;
 		}
+		for (uint32_t c = 0; c < l->c; c++)
+			sum += exp(z[c] - z[best]);
 		for (uint32_t c = 0; c < l->c; c++) {
 			double target = (1 - s) * (c == label[i]) + s / l->c;
 
-			o->loss -= target * (z[c] - log(sum)) / o->n;
-			x->g[(size_t)i * l->c + c] += (exp(z[c]) / sum - target) / o->n;
+			o->loss -= target * (z[c] - z[best] - log(sum)) / o->n;
+			x->g[(size_t)i * l->c + c] += (exp(z[c] - z[best]) / sum - target) / o->n;
 		}
 		o->correct += best == label[i];
 	}
