@@ -50,7 +50,8 @@ all: deps
 lib: $(BUILD)/librt-pim.so $(CARD_SO)
 tools: lib $(TOOLS)
 
-$(BUILD)/obj/tools/pim-emu/card%.o: PIM_CFLAGS += -O3 -fopenmp
+# -fno-math-errno: a square root is an instruction then, and its loop a vector loop.
+$(BUILD)/obj/tools/pim-emu/card%.o: PIM_CFLAGS += -O3 -fopenmp -fno-math-errno
 $(BUILD)/obj/lib/kernel.o: $(BUILD)/gen/kernels.h
 # Object files depend on the flags they were made with.
 $(BUILD)/obj/.flags: FORCE
@@ -88,7 +89,7 @@ $(BUILD)/gen/kernels.h: $(KERNELS) $(BUILD)/pimas
 	$(call say,PIMAS,$@)$(BUILD)/pimas --header $@ $(KERNELS)
 
 $(BUILD)/pim-train: $(call obj,$(wildcard tools/pim-train/*.c)) $(BUILD)/librt-pim.so
-	$(call say,LD,$@)$(CC) $(PIM_LDFLAGS) $(filter %.o,$^) $(RPATH) -lrt-pim -lm -lpthread -o $@
+	$(call say,LD,$@)$(CC) $(PIM_LDFLAGS) $(filter %.o,$^) $(RPATH) -lrt-pim -lsmartcols -lm -lpthread -o $@
 
 $(BUILD)/pim-vm: $(call obj,$(filter-out tools/pim-vm/init.c,$(wildcard tools/pim-vm/*.c)))
 	$(call say,LD,$@)$(CC) $(PIM_LDFLAGS) $^ -o $@

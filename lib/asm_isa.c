@@ -23,6 +23,9 @@ static const struct isa_op unit_ops[] = {
 	{ "cmp.ge", "d01", PIM_I_CMP, PIM_REL_GE },
 	{ "cmp.ne", "d01", PIM_I_CMP, PIM_REL_NE },
 	{ "sel", "d012", PIM_I_SEL, 0 },
+	{ "rcp", "d0", PIM_I_SPEC, PIM_F_RCP },
+	{ "sqrt", "d0", PIM_I_SPEC, PIM_F_SQRT },
+	{ "exp", "d0", PIM_I_SPEC, PIM_F_EXP },
 	{ "scal", "t", PIM_I_SCAL, 0 },
 	{ "jump.count", "nt", PIM_I_JUMP, PIM_J_COUNT },
 	{ "jump.step", "t", PIM_I_JUMP, PIM_J_STEP },
@@ -123,6 +126,12 @@ void isa_operand_print(const struct isa_operand *o, char *buf, size_t len)
 		snprintf(buf, len, "%s", files[o->class].prefix);
 }
 
+/* Its i2 is no operand but says what it does: sub. */
+static bool has_function(const struct isa_op *op)
+{
+	return op->opcode == PIM_I_CMP || op->opcode == PIM_I_SPEC;
+}
+
 /* Spaces that operand i of a unit instruction may be in. */
 static unsigned int allowed(const struct isa_op *op, char slot)
 {
@@ -194,7 +203,7 @@ bool isa_unit_encode(const struct isa_op *op, bool aam, const struct isa_operand
 		return false;
 	}
 	*word |= (uint32_t)aam << 15;
-	if (op->opcode == PIM_I_CMP)
+	if (has_function(op))
 		*word |= (uint32_t)op->sub << 12;
 	return true;
 }
@@ -252,7 +261,7 @@ const struct isa_op *isa_unit_decode(uint32_t word, bool *aam, struct isa_operan
 		const struct isa_op *op = &unit_ops[i];
 		struct isa_operand *p = o;
 
-		if (op->opcode != word >> 28 || (op->opcode == PIM_I_CMP && op->sub != (word >> 12 & 7)) ||
+		if (op->opcode != word >> 28 || (has_function(op) && op->sub != (word >> 12 & 7)) ||
 		    (op->opcode == PIM_I_JUMP && op->sub != (word >> 26 & 3)))
 			continue;
 		*aam = op->form[0] == 'd' && (word >> 15 & 1);

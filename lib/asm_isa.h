@@ -26,7 +26,7 @@ struct isa_op {
 	const char *name;
 	const char *form;
 	uint8_t opcode;
-	uint8_t sub; /* relation of CMP, kind of JUMP */
+	uint8_t sub; /* relation of CMP, function of SPEC, kind of JUMP */
 };
 
 #define ISA_OPERANDS 4

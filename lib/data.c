@@ -81,12 +81,15 @@ static int parse_digit(struct pim_data *d, const char *path, unsigned long nr, c
 	image = d->image + (size_t)d->info.n * DIGITS_PIXELS;
 	for (int i = 0; i < DIGITS_PIXELS; i++) {
 		if (parse_number(&line, DIGITS_MAX, ',', &v))
-			return pim_error(-EINVAL, "%s:%lu: pixel %d is not a number 0..%d followed by a comma: a line has %d pixels and a class",
-					 path, nr, i + 1, DIGITS_MAX, DIGITS_PIXELS);
+			return pim_error(
+				-EINVAL,
+				"%s:%lu: pixel %d is not a number 0..%d followed by a comma: a line has %d pixels and a class",
+				path, nr, i + 1, DIGITS_MAX, DIGITS_PIXELS);
 		image[i] = (float)v / DIGITS_MAX;
 	}
 	if (parse_number(&line, DIGITS_CLASSES - 1, 0, &v))
-		return pim_error(-EINVAL, "%s:%lu: the class is not a number 0..%d at the end of the line", path, nr, DIGITS_CLASSES - 1);
+		return pim_error(-EINVAL, "%s:%lu: the class is not a number 0..%d at the end of the line", path, nr,
+				 DIGITS_CLASSES - 1);
 	d->label[d->info.n++] = v;
 	return 0;
 }
@@ -133,8 +136,8 @@ static bool has_suffix(const char *path, const char *suffix, const char *more)
 static int find_format(const char *path, const char *name)
 {
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
-		if (name ? !strcmp(name, formats[i].name) :
-			   has_suffix(path, formats[i].suffix, "") || has_suffix(path, formats[i].suffix, ".gz"))
+		if (name ? !strcmp(name, formats[i].name)
+			 : has_suffix(path, formats[i].suffix, "") || has_suffix(path, formats[i].suffix, ".gz"))
 			return i;
 	if (name)
 		return pim_error(-EINVAL, "no data format '%s': digits is known", name);
@@ -245,6 +248,33 @@ static uint64_t mix(uint64_t x)
 	return x ^ x >> 31;
 }
 
+PIM_API int pim_data_random(uint32_t n, uint32_t c, uint32_t h, uint32_t w, uint32_t classes, uint64_t seed, struct pim_data **data)
+{
+	uint64_t per = (uint64_t)c * h * w, i;
+	struct pim_data *d;
+
+	*data = NULL;
+	if (!n || !per || !classes || per > UINT32_MAX || n > SIZE_MAX / 4 / per)
+		return pim_error(-EINVAL, "%u random images of %ux%ux%u in %u classes: each must be at least 1", n, c, h, w,
+				 classes);
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return pim_error(-ENOMEM, "no memory for a data set");
+	d->info = (struct pim_data_info){ .n = n, .c = c, .h = h, .w = w, .classes = classes };
+	d->image = malloc(n * per * sizeof(*d->image));
+	d->label = malloc(n * sizeof(*d->label));
+	if (!d->image || !d->label) {
+		pim_data_free(d);
+		return pim_error(-ENOMEM, "no memory for %u images of %ux%ux%u", n, c, h, w);
+	}
+	for (i = 0; i < n * per; i++)
+		d->image[i] = (float)(mix(seed + i) >> 40) * 0x1p-24f;
+	for (i = 0; i < n; i++)
+		d->label[i] = (uint32_t)(mix(~seed - i) % classes);
+	*data = d;
+	return 0;
+}
+
 PIM_API void pim_data_shuffle(uint32_t first, uint32_t count, uint64_t seed, uint64_t epoch, uint32_t *order)
 {
 	uint64_t key = mix(seed) ^ mix(epoch + 1);
@@ -266,7 +296,8 @@ PIM_API int pim_batches_create(const struct pim_data *data, uint32_t first, uint
 	struct pim_batches *b;
 
 	if (first > data->info.n || count > data->info.n - first)
-		return pim_error(-EINVAL, "pim_batches_create: images %u..%" PRIu64 " of %u", first, (uint64_t)first + count, data->info.n);
+		return pim_error(-EINVAL, "pim_batches_create: images %u..%" PRIu64 " of %u", first, (uint64_t)first + count,
+				 data->info.n);
 	if (!batch || batch > count)
 		return pim_error(-EINVAL, "a batch of %u images out of %u; give a batch from 1 to %u", batch, count, count);
 	b = calloc(1, sizeof(*b));

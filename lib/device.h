@@ -15,7 +15,6 @@
 
 #define PIM_API __attribute__((visibility("default")))
 
-#define PIM_MAX_JOBS 4096u /* in one submit; DRM_PIM_MAX_JOBS */
 
 /* How far submission has come. */
 struct pim_mark {

@@ -17,6 +17,19 @@ static uint32_t pad16(uint32_t c)
 	return (c + 15) / 16 * 16;
 }
 
+/* Input channels that an output channel of a convolution sees, and as many as it has weights for in memory. */
+static uint32_t group_ic(const struct pim_net *net, const struct layer *l)
+{
+	return net->layer[l->in[0]].c / l->groups;
+}
+
+static uint32_t stored_ic(const struct pim_net *net, const struct layer *l)
+{
+	uint32_t ic = group_ic(net, l);
+
+	return l->groups > 1 && ic == 1 ? 1 : pad16(ic);
+}
+
 static void slice_layer(struct params *p, int i, uint64_t *end, uint64_t *state)
 {
 	const struct layer *l = &p->net->layer[i];
@@ -24,7 +37,7 @@ static void slice_layer(struct params *p, int i, uint64_t *end, uint64_t *state)
 
 	sl->off = *end;
 	if (l->kind == LAYER_CONV) {
-		sl->bias_off = 4ull * pad16(l->c) * pad16(p->net->layer[l->in[0]].c) * l->kh * l->kw;
+		sl->bias_off = 4ull * pad16(l->c) * stored_ic(p->net, l) * l->kh * l->kw;
 		sl->bytes = sl->bias_off + (l->bias ? 4ull * pad16(l->c) : 0);
 	} else if (l->kind == LAYER_BN) {
 		sl->bytes = (uint64_t)BN_PARAM_BYTES * (pad16(l->c) / 16);
@@ -34,14 +47,14 @@ static void slice_layer(struct params *p, int i, uint64_t *end, uint64_t *state)
 	*end += sl->bytes;
 }
 
-int params_create(struct params *p, const struct pim_net *net, struct pim_device *dev)
+int params_create(struct params *p, const struct pim_net *net, const struct optimizer *optimizer, struct pim_device *dev)
 {
 	const struct pim_info *info = pim_device_info(dev);
 	uint64_t arena = 0, state = 0, end = 0;
 	unsigned int turn = 0;
 	int err;
 
-	*p = (struct params){ .net = net };
+	*p = (struct params){ .net = net, .optimizer = optimizer };
 	p->slice = calloc((size_t)net->n, sizeof(*p->slice));
 	p->group = calloc((size_t)net->n, sizeof(*p->group));
 	if (!p->slice || !p->group) {
@@ -64,7 +77,8 @@ int params_create(struct params *p, const struct pim_net *net, struct pim_device
 	}
 	p->w_off = place(&end, &turn, info, arena);
 	p->g_off = place(&end, &turn, info, arena);
-	p->v_off = place(&end, &turn, info, arena);
+	for (unsigned int i = 0; i < optimizer->nstates; i++)
+		p->state_arena[i] = place(&end, &turn, info, arena);
 	{
 		uint64_t state_off = place(&end, &turn, info, state);
 
@@ -93,7 +107,7 @@ void params_destroy(struct params *p)
 
 /* One parameter of one layer: where its elements lie. */
 struct named {
-	char name[80];
+	char name[96];
 	uint64_t dim[4];
 	uint32_t ndim;
 	uint64_t off; /* conv weight, bias: of the slice; bn: of the record's vector */
@@ -115,18 +129,21 @@ static uint64_t count(const struct named *t)
 static uint64_t element(const struct params *p, const struct named *t, uint64_t e)
 {
 	const struct layer *l = &p->net->layer[t->layer];
-	uint64_t ic, k, o, i, yx;
+	uint64_t ic, k, o, i, yx, block;
 
 	if (t->record)
 		return t->off + e / 16 * t->record + e % 16 * 4;
 	if (t->ndim == 1)
 		return t->off + 4 * e;
-	ic = p->net->layer[l->in[0]].c;
+	ic = group_ic(p->net, l);
 	k = (uint64_t)l->kh * l->kw;
 	o = e / (ic * k);
 	i = e / k % ic;
 	yx = e % k;
-	return t->off + 4 * (((o / 16 * (pad16((uint32_t)ic) / 16) + i / 16) * k + yx) * 256 + i % 16 * 16 + o % 16);
+	if (stored_ic(p->net, l) == 1)
+		return t->off + 4 * ((o / 16 * k + yx) * 16 + o % 16);
+	block = o / 16 * (stored_ic(p->net, l) / 16) + i / 16;
+	return t->off + 4 * ((block * k + yx) * 256 + i % 16 * 16 + o % 16);
 }
 
 typedef int visit(const struct params *p, const struct named *t, void *ctx);
@@ -141,6 +158,16 @@ static int visit_one(const struct params *p, int layer, const char *suffix, cons
 	return fn(p, &t, ctx);
 }
 
+/* What the optimizer keeps for a parameter: its state k. */
+static int visit_state(const struct params *p, int layer, const char *of, unsigned int k, const uint64_t *dim, unsigned int ndim,
+		       uint64_t off, uint64_t record, visit *fn, void *ctx)
+{
+	char suffix[32];
+
+	snprintf(suffix, sizeof(suffix), "%s.%s", of, p->optimizer->state[k]);
+	return visit_one(p, layer, suffix, dim, ndim, off, record, true, fn, ctx);
+}
+
 /* Every tensor of a checkpoint, in layer order. A linear layer's weight has two dimensions, the same elements. */
 static int visit_all(const struct params *p, visit *fn, void *ctx)
 {
@@ -152,7 +179,7 @@ static int visit_all(const struct params *p, visit *fn, void *ctx)
 		uint64_t c = l->c;
 
 		if (l->kind == LAYER_CONV) {
-			uint64_t ic = p->net->layer[l->in[0]].c;
+			uint64_t ic = group_ic(p->net, l);
 			uint64_t conv[4] = { c, ic, l->kh, l->kw }, lin[2] = { c, ic * l->kh * l->kw };
 			const uint64_t *dim = l->linear ? lin : conv;
 			unsigned int nd = l->linear ? 2 : 4;
@@ -160,27 +187,33 @@ static int visit_all(const struct params *p, visit *fn, void *ctx)
 			err = visit_one(p, i, "weight", dim, nd, p->w_off + sl->off, 0, false, fn, ctx);
 			if (!err && l->bias)
 				err = visit_one(p, i, "bias", &c, 1, p->w_off + sl->off + sl->bias_off, 0, false, fn, ctx);
-			if (!err)
-				err = visit_one(p, i, "weight.momentum", dim, nd, p->v_off + sl->off, 0, true, fn, ctx);
-			if (!err && l->bias)
-				err = visit_one(p, i, "bias.momentum", &c, 1, p->v_off + sl->off + sl->bias_off, 0, true, fn, ctx);
+			for (unsigned int k = 0; k < p->optimizer->nstates && !err; k++) {
+				uint64_t off = p->state_arena[k] + sl->off;
+
+				err = visit_state(p, i, "weight", k, dim, nd, off, 0, fn, ctx);
+				if (!err && l->bias)
+					err = visit_state(p, i, "bias", k, &c, 1, off + sl->bias_off, 0, fn, ctx);
+			}
 		} else if (l->kind == LAYER_BN) {
 			const struct {
 				const char *suffix;
 				uint64_t off, record;
-				bool optimizer;
 			} part[] = {
-				{ "weight", p->w_off + sl->off, BN_PARAM_BYTES, false },
-				{ "bias", p->w_off + sl->off + 64, BN_PARAM_BYTES, false },
-				{ "running_mean", sl->state_off + 128, BN_STATE_BYTES, false },
-				{ "running_var", sl->state_off + 192, BN_STATE_BYTES, false },
-				{ "weight.momentum", p->v_off + sl->off, BN_PARAM_BYTES, true },
-				{ "bias.momentum", p->v_off + sl->off + 64, BN_PARAM_BYTES, true },
+				{ "weight", p->w_off + sl->off, BN_PARAM_BYTES },
+				{ "bias", p->w_off + sl->off + 64, BN_PARAM_BYTES },
+				{ "running_mean", sl->state_off + 128, BN_STATE_BYTES },
+				{ "running_var", sl->state_off + 192, BN_STATE_BYTES },
 			};
 
 			for (unsigned int k = 0; k < sizeof(part) / sizeof(part[0]) && !err; k++)
-				err = visit_one(p, i, part[k].suffix, &c, 1, part[k].off, part[k].record, part[k].optimizer, fn,
-						ctx);
+				err = visit_one(p, i, part[k].suffix, &c, 1, part[k].off, part[k].record, false, fn, ctx);
+			for (unsigned int k = 0; k < p->optimizer->nstates && !err; k++) {
+				uint64_t off = p->state_arena[k] + sl->off;
+
+				err = visit_state(p, i, "weight", k, &c, 1, off, BN_PARAM_BYTES, fn, ctx);
+				if (!err)
+					err = visit_state(p, i, "bias", k, &c, 1, off + 64, BN_PARAM_BYTES, fn, ctx);
+			}
 		}
 	}
 	return err;
@@ -213,7 +246,7 @@ static int init_one(const struct params *p, const struct named *t, void *ctx)
 	if (t->optimizer)
 		return 0;
 	if (l->kind == LAYER_CONV) {
-		double fan_in = (double)p->net->layer[l->in[0]].c * l->kh * l->kw;
+		double fan_in = (double)group_ic(p->net, l) * l->kh * l->kw;
 
 		bound = l->linear || t->ndim == 1 ? 1 / sqrt(fan_in) : sqrt(6 / fan_in);
 	} else {

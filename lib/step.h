@@ -37,15 +37,19 @@ struct task {
 	union {
 		struct pim_hw_program program;
 		struct pim_hw_conv conv;
+		struct pim_hw_pool pool;
+		struct pim_hw_dropout dropout;
 		struct pim_hw_softmax softmax;
 		struct pim_hw_copy copy;
 	} payload;
 	struct task_binding bind[PIM_HW_MAX_BINDINGS];
 	unsigned int nbind;
-	int lr_param; /* program parameter that is minus the learning rate, or -1 */
+	bool update; /* the optimizer's program, whose parameters are of the step */
 	int layer;
 	const char *what;
 	uint32_t first, count; /* tile of channels */
+	bool memory_bound; /* a convolution that moves more than it computes, predicted */
+	uint64_t bytes; /* of PIM memory that it moves, predicted */
 	uint64_t cost_ns; /* predicted, alone */
 	int *dep; /* tasks that must be done first; smaller numbers */
 	int ndeps, depcap;

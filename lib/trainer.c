@@ -12,9 +12,11 @@
 #include "error.h"
 #include "kernel.h"
 #include "step.h"
+#include "trainer.h"
 
 #define PIM_API __attribute__((visibility("default")))
 #define MAX_AHEAD 64u
+#define DEFAULT_AHEAD 4u
 #define STEP_NAME "optimizer.step"
 
 /* A step graph with the memory that it runs in, ready to be submitted. */
@@ -22,6 +24,7 @@ struct runner {
 	struct step step;
 	struct pim_buffer *maps, *slots;
 	char *slot_base;
+	uint32_t nslots;
 	struct pim_job *job; /* in order of submission */
 	void *payload;
 };
@@ -94,12 +97,28 @@ static void job_of(const struct runner *r, const struct pim_trainer *tr, int k)
 	j->time_off = (uint64_t)k * sizeof(struct pim_hw_timing);
 }
 
+/* What of a job is of its step: the optimizer's parameters, the masks of dropout. */
+static void job_of_step(const struct pim_trainer *tr, const struct task *t, struct pim_job *j, float lr)
+{
+	uint64_t step = pim_trainer_steps(tr);
+
+	if (t->update) {
+		float param[PIM_HW_MAX_PARAMS] = { 0 };
+
+		tr->params.optimizer->params(&tr->opt, (double)lr, step + 1, param);
+		memcpy(((struct pim_hw_program *)(uintptr_t)j->payload)->param, param, sizeof(param));
+	} else if (t->op == PIM_HW_OP_DROPOUT) {
+		((struct pim_hw_dropout *)(uintptr_t)j->payload)->step = step;
+	}
+}
+
 /* Queue the step on slot; lr is only read by training steps. */
 static int submit(struct pim_trainer *tr, struct runner *r, uint32_t slot, float lr)
 {
 	const struct step *s = &r->step;
 	uint64_t base[PIM_ENGINES] = { tr->seq[0], tr->seq[1] };
-	float minus_lr = -lr;
+	uint32_t ntasks = (uint32_t)s->ntasks;
+	int err = 0;
 
 	tr->batch = tr->batch == UINT32_MAX ? 1 : tr->batch + 1;
 	for (int k = 0; k < s->ntasks; k++) {
@@ -118,10 +137,14 @@ static int submit(struct pim_trainer *tr, struct runner *r, uint32_t slot, float
 			if (t->bind[i].buf == BUF_SLOT)
 				j->binding[i].offset = t->bind[i].off + slot * s->slot.bytes;
 		j->binding[t->nbind].offset = s->slot.timing + slot * s->slot.bytes;
-		if (t->lr_param >= 0)
-			memcpy(&((struct pim_hw_program *)(uintptr_t)j->payload)->param[t->lr_param], &minus_lr, 4);
+		job_of_step(tr, t, j, lr);
 	}
-	return pim_submit(tr->dev, r->job, (uint32_t)s->ntasks, tr->seq);
+	/* A call takes so many; the card sees one step all the same, its last jobs close it. */
+	for (uint32_t k = 0, n; k < ntasks && !err; k += n) {
+		n = ntasks - k < PIM_MAX_JOBS ? ntasks - k : PIM_MAX_JOBS;
+		err = pim_submit(tr->dev, r->job + k, n, tr->seq);
+	}
+	return err;
 }
 
 /* A batch of n images into a slot: [c/16][planes][pixels][16] of map 0, whose layout is plain. */
@@ -205,6 +228,15 @@ static void runner_destroy(struct runner *r)
 	*r = (struct runner){ 0 };
 }
 
+/* As many steps ahead as asked for, or as the host window has room for, with one batch of an evaluation beside them. */
+static uint32_t slots_of(const struct pim_trainer *tr, const struct step *s, uint32_t asked)
+{
+	uint64_t room = tr->info.window_bytes / s->slot.bytes;
+
+	return asked ? asked : room > DEFAULT_AHEAD ? DEFAULT_AHEAD : room > 2 ? (uint32_t)room - 1 : 1;
+}
+
+/* slots: 0 means slots_of(). */
 static int runner_create(struct runner *r, struct pim_trainer *tr, uint32_t n, bool train, uint32_t slots)
 {
 	void *base;
@@ -212,9 +244,10 @@ static int runner_create(struct runner *r, struct pim_trainer *tr, uint32_t n, b
 
 	if (err)
 		return err;
+	r->nslots = slots_of(tr, &r->step, slots);
 	err = pim_buffer_create(tr->dev, r->step.plan.bytes, PIM_PLACE_MEMORY, 0, &r->maps);
 	if (!err)
-		err = pim_buffer_create(tr->dev, r->step.slot.bytes * slots, PIM_PLACE_WINDOW, 0, &r->slots);
+		err = pim_buffer_create(tr->dev, r->step.slot.bytes * r->nslots, PIM_PLACE_WINDOW, 0, &r->slots);
 	if (!err)
 		err = pim_buffer_map(r->slots, &base);
 	if (err)
@@ -257,6 +290,7 @@ static int upload_code(struct pim_trainer *tr)
 PIM_API int pim_trainer_create(struct pim_device *dev, const struct pim_net *net, const struct pim_train_options *opt,
 			       struct pim_trainer **out)
 {
+	const struct optimizer *optimizer;
 	struct pim_trainer *tr;
 	int err = pim_net_check(net);
 
@@ -279,18 +313,23 @@ PIM_API int pim_trainer_create(struct pim_device *dev, const struct pim_net *net
 	tr->timeout_ms = 60000;
 	if (!tr->opt.batch)
 		tr->opt.batch = 64;
-	if (!tr->opt.ahead)
-		tr->opt.ahead = 4;
-	tr->result = calloc(2 * tr->opt.ahead, sizeof(*tr->result));
-	if (!tr->result) {
-		err = pim_error(-ENOMEM, "no memory for %u results", 2 * tr->opt.ahead);
-		goto fail;
+	if (tr->opt.beta1 == 0 && tr->opt.beta2 == 0 && tr->opt.epsilon == 0) {
+		tr->opt.beta1 = 0.9;
+		tr->opt.beta2 = 0.999;
+		tr->opt.epsilon = 1e-8;
 	}
-	err = params_create(&tr->params, net, dev);
+	optimizer = optimizer_find(&tr->opt);
+	err = optimizer ? params_create(&tr->params, net, optimizer, dev) : -EINVAL;
 	if (!err)
 		err = upload_code(tr);
 	if (!err)
 		err = runner_create(&tr->train, tr, tr->opt.batch, true, tr->opt.ahead);
+	if (err)
+		goto fail;
+	tr->opt.ahead = tr->train.nslots;
+	tr->result = calloc(2 * tr->opt.ahead, sizeof(*tr->result));
+	if (!tr->result)
+		err = pim_error(-ENOMEM, "no memory for %u results", 2 * tr->opt.ahead);
 	if (!err)
 		err = params_init(&tr->params, tr->opt.seed);
 	if (!err)
@@ -327,6 +366,11 @@ PIM_API void pim_trainer_destroy(struct pim_trainer *tr)
 PIM_API void pim_trainer_set_timeout(struct pim_trainer *tr, int ms)
 {
 	tr->timeout_ms = ms;
+}
+
+const struct step *trainer_step(const struct pim_trainer *tr)
+{
+	return &tr->train.step;
 }
 
 /* -- steps ------------------------------------------------------------------------------------------------------------ */

@@ -23,6 +23,7 @@ libdrm-dev:driver_interface
 libnuma-dev:host_memory
 libdnnl-dev:convolutions
 libjson-c-dev:weight_files
+libsmartcols-dev:tables
 zlib1g-dev:data_files
 check:tests
 libsubunit-dev:tests

@@ -26,6 +26,8 @@ struct pim_data_info {
  * A .gz file is unpacked on the way. Errors: -ENOENT and the like with the file's name; -EINVAL with "file:line: reason".
  */
 int pim_data_load(const char *path, const char *format, struct pim_data **data);
+/* Images of random pixels in [0, 1) and random classes, from the seed alone: to measure with, there is nothing to learn. */
+int pim_data_random(uint32_t n, uint32_t c, uint32_t h, uint32_t w, uint32_t classes, uint64_t seed, struct pim_data **data);
 void pim_data_free(struct pim_data *data);
 const struct pim_data_info *pim_data_info(const struct pim_data *data);
 

@@ -100,6 +100,8 @@ struct pim_job {
 	} policy; /* see struct pim_hw_policy */
 };
 
+#define PIM_MAX_JOBS 4096u /* of one pim_submit() */
+
 /**
  * pim_submit() - queue jobs on the card, all or none; returns without waiting
  * @seq: number of the last job submitted on each engine, may be NULL

@@ -31,7 +31,7 @@
 
 #define PIM_HW_MAGIC 0x314d4950u /* "PIM1" */
 #define PIM_HW_ABI_MAJOR 2u /* a driver refuses a card of another major */
-#define PIM_HW_ABI_MINOR 0u /* features are added at the end, with a bit in features */
+#define PIM_HW_ABI_MINOR 1u /* features are added at the end, with a bit in features */
 
 #define PIM_HW_PAGE 4096u
 #define PIM_HW_HEADER_OFF 0u
@@ -44,6 +44,7 @@
 #define PIM_HW_MAX_WAITS 4u
 #define PIM_HW_MAX_STREAMS 8u
 #define PIM_HW_MAX_PARAMS 16u
+#define PIM_HW_MAX_PLANES 1024u /* of a feature map, in either direction */
 #define PIM_HW_COLUMN 32u /* bytes of one column access of one bank */
 #define PIM_HW_BLOCK 64u /* bytes of one pixel of one 16-channel block, FP32: two columns */
 
@@ -63,6 +64,7 @@ enum pim_hw_engine {
 #define PIM_HW_FEAT_FP16 (1ull << 1)
 #define PIM_HW_FEAT_BF16 (1ull << 2)
 #define PIM_HW_FEAT_TIMING (1ull << 3) /* jobs report modelled time */
+#define PIM_HW_FEAT_SPECIAL (1ull << 4) /* units have the special function unit: PIM_I_SPEC */
 
 /**
  * struct pim_hw_header - what the card is; constant from reset on
@@ -236,6 +238,9 @@ enum pim_hw_op {
 	PIM_HW_OP_SOFTMAX_CE = 20,
 	PIM_HW_OP_COPY = 21,
 	PIM_HW_OP_FILL = 22,
+	PIM_HW_OP_POOL_FWD = 23,
+	PIM_HW_OP_POOL_BWD = 24,
+	PIM_HW_OP_DROPOUT = 25,
 };
 
 /**
@@ -299,6 +304,7 @@ enum pim_hw_opcode {
 	PIM_I_FILL = 9, /* dst = src0; src0 must be MEM (HBM-PIM's name for a load) */
 	PIM_I_CMP = 10, /* PRED[id] = src0 REL src1; REL in i2, enum pim_hw_rel; dst must be PRED */
 	PIM_I_SEL = 11, /* dst = PRED[i2] ? src0 : src1 per lane; src2 must be PRED */
+	PIM_I_SPEC = 12, /* dst = f(src0); f in i2, enum pim_hw_special. The special function unit is narrower than the lanes */
 	PIM_I_SCAL = 13, /* the base-die scalar unit runs from word [10:0] of its program to RET; units wait */
 	PIM_I_JUMP = 14, /* see enum pim_hw_jump */
 	PIM_I_EXIT = 15,
@@ -319,6 +325,13 @@ enum pim_hw_rel {
 	PIM_REL_GT = 1,
 	PIM_REL_GE = 2,
 	PIM_REL_NE = 3,
+};
+
+/* Functions of SPEC. Every card gives the same bits: hw.rst defines exp operation by operation. */
+enum pim_hw_special {
+	PIM_F_RCP = 0, /* 1 / src0, correctly rounded */
+	PIM_F_SQRT = 1, /* correctly rounded */
+	PIM_F_EXP = 2, /* e to the power of src0 */
 };
 
 /*
@@ -362,7 +375,7 @@ enum pim_hw_scalar {
  * c channels (padded to blocks of 16), n images of h x w pixels. Channel block b begins at off + b * block_bytes. Inside it the
  * pixels are in wh * ww planes: pixel (i, y, x) is in plane (y % wh) * ww + x % ww, at 64 bytes *
  * ((i * (h / wh) + y / wh) * (w / ww) + x / ww) of that plane; planes are plane_bytes apart. wh = ww = 1 is the plain layout.
- * wh x ww planes put the elements of one pool window at the same place of different planes, hence in the same PIM unit.
+ * wh x ww planes (PIM_HW_MAX_PLANES) put the elements of one pool window at the same place of different planes, hence in the same PIM unit.
  */
 struct pim_hw_fmap {
 	__u32 binding;
@@ -377,21 +390,27 @@ struct pim_hw_fmap {
 /**
  * struct pim_hw_conv - payload of the CONV operations
  *
- * src: forward input (its gradient, written, in BWD_DATA). dst: forward output (its gradient, read, in BWD_*). Weights (their
- * gradient, written, in BWD_WEIGHTS): [oc/16][ic/16][kh][kw][16 ic][16 oc] FP32 at wei_off. bias: oc padded to 16, FP32.
- * The tile is [first, first + count) output channels, in BWD_DATA input channels; multiples of 16.
+ * src: forward input (its gradient, written, in BWD_DATA). dst: forward output (its gradient, read, in BWD_*). dh, dw: distance of two taps
+ * in pixels, 1 is the ordinary convolution. groups cut the channels of src and of dst in as many equal parts, of icg and ocg channels; an
+ * output channel sees the input channels of its own group only.
+ *
+ * Weights (their gradient, written, in BWD_WEIGHTS): [oc/16][icg/16][kh][kw][16 ic][16 oc] FP32 at wei_off, both counts of blocks rounded
+ * up; ic counts within the group of its output channel, and a block of output channels may span groups. With groups > 1 and icg = 1
+ * (depthwise, with or without a multiplier) there is no ic to pad: [oc/16][kh][kw][16 oc]. bias: oc padded to 16, FP32.
+ * The tile is [first, first + count) output channels, in BWD_DATA input channels; multiples of 16, wherever the groups end.
  */
 struct pim_hw_conv {
 	struct pim_hw_fmap src;
 	struct pim_hw_fmap dst;
 	__u32 kh, kw, sh, sw, ph, pw;
+	__u32 dh, dw;
+	__u32 groups;
 	__u32 first, count;
 	__u32 wei_binding;
 	__u32 bias_binding;
+	__u32 flags;
 	__u64 wei_off;
 	__u64 bias_off;
-	__u32 flags;
-	__u32 pad;
 };
 #define PIM_HW_CONV_BIAS 1u /* FWD: add it; BWD_WEIGHTS: write its gradient too */
 #define PIM_HW_CONV_ACCUM 2u /* BWD_DATA: add to src instead of writing it */
@@ -410,8 +429,8 @@ struct pim_hw_gemm {
 /**
  * struct pim_hw_softmax - softmax cross-entropy over fmap logits (h = w = 1), mean over the batch
  *
- * grad (same layout, may be the same place) = (softmax - onehot) / n; padded channels zero. label: n x u32. out: struct of
- * {float loss; u32 correct}. Summation in image order.
+ * grad (same layout, may be the same place) = (softmax - target) / n; padded channels zero. label: n x u32. The target of an image is
+ * (1 - smooth) onehot(label) + smooth / c. out: struct of {float loss; u32 correct}. Summation in image order.
  */
 struct pim_hw_softmax {
 	struct pim_hw_fmap logits;
@@ -421,7 +440,7 @@ struct pim_hw_softmax {
 	__u64 label_off;
 	__u64 out_off;
 	__u32 flags;
-	__u32 pad;
+	__u32 smooth; /* FP32 bits: 0 <= smooth < 1 */
 };
 #define PIM_HW_SOFTMAX_NO_GRAD 1u
 
@@ -431,6 +450,46 @@ struct pim_hw_copy {
 	struct pim_hw_fmap dst;
 	__u64 bytes; /* COPY: if not zero, plain bytes from src.off to dst.off, geometry ignored; FILL: bytes at dst.off */
 	__u32 pattern; /* FILL */
+	__u32 pad;
+};
+
+/* struct pim_hw_pool.kind */
+enum pim_hw_pool_kind {
+	PIM_HW_POOL_MAX = 0,
+	PIM_HW_POOL_AVG = 1, /* padding counts as zeros */
+	PIM_HW_POOL_AVG_REAL = 2, /* mean of the real pixels alone */
+};
+
+/**
+ * struct pim_hw_pool - payload of the POOL operations
+ *
+ * src: forward input (its gradient, written, in BWD). dst: forward output (its gradient, read, in BWD). value: forward input, in BWD
+ * of MAX; else all zero. Window (y, x) begins at row y * sh - ph, column x * sw - pw of src; windows may overlap, and dst says how
+ * many there are. The tile is [first, first + count) channels, multiples of 16.
+ */
+struct pim_hw_pool {
+	struct pim_hw_fmap src;
+	struct pim_hw_fmap dst;
+	struct pim_hw_fmap value;
+	__u32 kh, kw, sh, sw, ph, pw;
+	__u32 kind; /* enum pim_hw_pool_kind */
+	__u32 first, count;
+	__u32 pad;
+};
+
+/**
+ * struct pim_hw_dropout - payload of DROPOUT: dst = kept ? src / keep : 0, any layouts, same n c h w
+ *
+ * Forward of a map, or backward of its gradient: what is kept depends on seed, step and the place in (n, c, h, w) alone. dst may be
+ * src itself. The tile is [first, first + count) channels, multiples of 16.
+ */
+struct pim_hw_dropout {
+	struct pim_hw_fmap src;
+	struct pim_hw_fmap dst;
+	__u64 seed;
+	__u64 step;
+	__u32 first, count;
+	__u32 keep; /* FP32 bits: 0 < keep <= 1, the probability */
 	__u32 pad;
 };
 
@@ -456,6 +515,8 @@ struct pim_hw_desc {
 		struct pim_hw_gemm gemm;
 		struct pim_hw_softmax softmax;
 		struct pim_hw_copy copy;
+		struct pim_hw_pool pool;
+		struct pim_hw_dropout dropout;
 		__u8 payload[512];
 	};
 };
@@ -514,10 +575,12 @@ PIM_HW_ASSERT(sizeof(struct pim_hw_policy) == 24);
 PIM_HW_ASSERT(sizeof(struct pim_hw_stream) == 32);
 PIM_HW_ASSERT(sizeof(struct pim_hw_program) == 368);
 PIM_HW_ASSERT(sizeof(struct pim_hw_fmap) == 56);
-PIM_HW_ASSERT(sizeof(struct pim_hw_conv) == 176);
+PIM_HW_ASSERT(sizeof(struct pim_hw_conv) == 184);
 PIM_HW_ASSERT(sizeof(struct pim_hw_gemm) == 72);
 PIM_HW_ASSERT(sizeof(struct pim_hw_softmax) == 144);
 PIM_HW_ASSERT(sizeof(struct pim_hw_copy) == 128);
+PIM_HW_ASSERT(sizeof(struct pim_hw_pool) == 208);
+PIM_HW_ASSERT(sizeof(struct pim_hw_dropout) == 144);
 PIM_HW_ASSERT(sizeof(struct pim_hw_desc) == 1024);
 PIM_HW_ASSERT(sizeof(struct pim_hw_done) == 64);
 PIM_HW_ASSERT(sizeof(struct pim_hw_timing) == 128);

@@ -23,16 +23,25 @@ enum pim_mode {
 	PIM_PIPELINED = 1, /* both engines, tile by tile */
 };
 
+enum pim_optimizer {
+	PIM_SGD = 0, /* v = momentum v + g + weight_decay w; w = w - lr v: as torch.optim.SGD */
+	PIM_NESTEROV = 1, /* the same with nesterov=True */
+	PIM_ADAM = 2, /* torch.optim.Adam: weight decay is added to the gradient */
+	PIM_ADAMW = 3, /* torch.optim.AdamW: weight decay acts on the weight itself */
+};
+
 /** struct pim_train_options - zero means the default given here; sz = sizeof, so that the structure can grow */
 struct pim_train_options {
 	size_t sz;
 	enum pim_mode mode;
 	uint32_t batch; /* 64 */
 	uint32_t tile; /* output channels per tile, multiple of 16; chosen by cost */
-	float momentum; /* SGD as PyTorch's: v = momentum v + (g + weight_decay w); w = w - lr v */
+	float momentum; /* of SGD */
 	float weight_decay;
-	uint64_t seed; /* of the initial weights */
-	uint32_t ahead; /* steps queued on the card before the CPU waits: 4 */
+	uint64_t seed; /* of the initial weights, and of dropout */
+	uint32_t ahead; /* steps queued on the card before the CPU waits: 4, less if the host window has no room for their batches */
+	enum pim_optimizer optimizer;
+	double beta1, beta2, epsilon; /* of Adam: 0.9, 0.999, 1e-8 */
 };
 
 /** struct pim_step_result - one step's loss and modelled time (card's clock, ns) */
@@ -58,6 +67,22 @@ struct pim_trainer;
 int pim_trainer_create(struct pim_device *dev, const struct pim_net *net, const struct pim_train_options *opt,
 		       struct pim_trainer **tr);
 void pim_trainer_destroy(struct pim_trainer *tr);
+
+/** struct pim_plan_row - some tasks of a training step: those of one kind of one layer. Predicted: by the planner, each task alone */
+struct pim_plan_row {
+	char layer[72]; /* its name, or number and kind */
+	const char *what; /* PIM kernel, or operation of the HOST engine */
+	const char *why; /* it runs where it does */
+	const char *policy; /* by which the card switches authority */
+	enum pim_engine engine;
+	uint32_t tiles, channels; /* channels of the first tile */
+	uint64_t bytes; /* of PIM memory moved */
+	uint64_t predicted_ns;
+};
+/* The plan, in program order: fills in at most n rows, returns how many there are. */
+int pim_trainer_plan(const struct pim_trainer *tr, struct pim_plan_row *row, int n);
+/* PIM memory that training takes: feature maps, gradients, parameters and what the optimizer keeps. */
+uint64_t pim_trainer_bytes(const struct pim_trainer *tr);
 
 /*
  * pim_trainer_step() - queue one training step

@@ -31,5 +31,8 @@ echo "-- training, in this process"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 "$build/pim-train" --device "emu:$card" --data "$data" --epochs 2 --out "$out" --progress lines
+echo "-- training of larger networks on random images, in this process"
+"$build/pim-train" --device "emu:$card" --net resnet20 --data random --images 640 --batch 64 --steps 8 --out "$out" --progress lines
+"$build/pim-train" --device "emu:$card" --net resnet18 --data random --images 40 --batch 8 --steps 3 --out "$out" --progress lines
 echo "-- training, through pim.ko in the VM"
 vm "$build/pim-train" --device drm --data "$data" --epochs 1 --out /tmp --progress lines

@@ -29,6 +29,37 @@ refuses "a directory that cannot be written is named" 1 '/proc/none' $train --da
 echo garbage >"$tmp/garbage"
 refuses "a wrong checkpoint is refused" 1 'garbage' $train --data "$digits" --out "$tmp" --resume "$tmp/garbage"
 
+# Networks from files, and what the plan says of them.
+cat > "$tmp/small.net" << 'END'
+image	input shape=1x8x8
+c1	conv image out=16 k=3 pad=1
+n1	bn c1
+r1	relu6 n1
+c2	conv r1 out=16 k=3 pad=1 groups=16
+n2	bn c2
+r2	silu n2
+cat	concat r1 r2
+p	maxpool cat k=3 stride=2 pad=1
+g	avgpool p k=4
+fc	linear g out=10
+loss	softmax_ce fc smoothing=0.1
+END
+run 0 $train --data "$digits" --net "$tmp/small.net" --out "$tmp" --compare --epochs 4 --optimizer adamw --lr 0.01 --target 50 &&
+	grep -q 'same bits' "$tmp/outp"
+report $? "a network out of a file learns, with the same bits in both modes"
+run 0 $train --data "$digits" --net "$tmp/small.net" --out "$tmp" --plan &&
+	grep -qE '^c1 +conv_fwd +GPU .*CONV: ' "$tmp/outp" && grep -qE 'maxpool +pool_fwd +GPU .*overlap' "$tmp/outp" &&
+	grep -qE '^n1 +bn_fwd +PIM ' "$tmp/outp" && grep -q '^PIM memory: ' "$tmp/outp" && ! grep -q 'concat' "$tmp/outp"
+report $? "the plan tells of each layer where it runs, and why"
+run 0 $train --data "$digits" --net "$tmp/small.net" --out "$tmp" --plan --json && head -n 1 "$tmp/outp" | grep -q '^{' &&
+	[ "$(grep -c '"engine": *"\(GPU\|PIM\)"' "$tmp/outp")" -gt 20 ]
+report $? "the plan comes as JSON, too"
+refuses "images of another size than the network's are refused with both" 1 '3x32x32.*1x8x8' \
+	$train --data "$digits" --net resnet20 --out "$tmp"
+sed 's/k=4/k=9/' "$tmp/small.net" > "$tmp/wrong.net"
+refuses "a wrong network file is refused with its line" 1 'wrong.net:10:' $train --data "$digits" --net "$tmp/wrong.net" --out "$tmp"
+refuses "a network that is neither known nor a file is refused" 1 'resnet19' $train --data "$digits" --net resnet19 --out "$tmp"
+
 # A run, and the same run stopped by Ctrl-C and gone on with.
 opts="--steps 60 --channels 16 --json --progress lines"
 mkdir "$tmp/whole" "$tmp/part"

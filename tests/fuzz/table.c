@@ -178,7 +178,7 @@ static void fix_job(struct gen *g, void *p)
 	}
 	switch (rnd_below(g->rng, 16)) {
 	case 0: /* noise: an operation that fails fails the queue */
-		job->op = (uint32_t)rnd_below(g->rng, PIM_HW_OP_FILL + 2);
+		job->op = (uint32_t)rnd_below(g->rng, PIM_HW_OP_DROPOUT + 2);
 		return;
 	case 1:
 	case 2:

@@ -88,6 +88,11 @@ static const struct {
 	{ "cmp.ge PR1, A0, B0", F(10, PIM_S_PRED, PIM_S_GRF_A, PIM_S_GRF_B, 0, 0, PIM_REL_GE, 1, 0, 0) },
 	{ "cmp.ne PR1, A0, B0", F(10, PIM_S_PRED, PIM_S_GRF_A, PIM_S_GRF_B, 0, 0, PIM_REL_NE, 1, 0, 0) },
 	{ "sel A3, x, zero, PR5", F(11, PIM_S_GRF_A, PIM_S_MEM, PIM_S_ZERO, PIM_S_PRED, 0, 5, 3, 0, 0) },
+	{ "rcp ACC3, S2", F(12, PIM_S_ACC, PIM_S_SRF, 0, 0, 0, PIM_F_RCP, 3, 2, 0) },
+	{ "sqrt B7, A1", F(12, PIM_S_GRF_B, PIM_S_GRF_A, 0, 0, 0, PIM_F_SQRT, 7, 1, 0) },
+	{ "sqrt.a y, B0", F(12, PIM_S_MEM, PIM_S_GRF_B, 0, 0, 1, PIM_F_SQRT, 1, 0, 0) },
+	{ "exp.a A0, y", F(12, PIM_S_GRF_A, PIM_S_MEM, 0, 0, 1, PIM_F_EXP, 0, 1, 0) },
+	{ "exp ACC0, zero", F(12, PIM_S_ACC, PIM_S_ZERO, 0, 0, 0, PIM_F_EXP, 0, 0, 0) },
 	{ "jump.count 300, here", 14u << 28 | PIM_J_COUNT << 26 | 300 << 11 },
 	{ "jump.step here", 14u << 28 | PIM_J_STEP << 26 },
 	{ "jump.plane here", 14u << 28 | PIM_J_PLANE << 26 },
@@ -125,6 +130,7 @@ static const struct {
 START_TEST(unit_instructions_have_the_fields_of_the_card_abi)
 {
 	struct pim_asm_kernel k;
+	struct pim_asm_kernel again;
 	char text[512], dis[64];
 
 	snprintf(text, sizeof(text), HEAD ".units\nhere: %s\n exit\n.base\n ret\nsecond:" TAIL, unit_words[_i].text);
@@ -132,6 +138,7 @@ START_TEST(unit_instructions_have_the_fields_of_the_card_abi)
 	ck_assert_msg(k.crf[0] == unit_words[_i].word, "%s: %08x, expected %08x", unit_words[_i].text, k.crf[0],
 		      unit_words[_i].word);
 	ck_assert_int_eq(pim_dis_unit(k.crf[0], dis, sizeof(dis)), 0);
+	round_trip(&k, &again);
 }
 END_TEST
 
@@ -250,7 +257,11 @@ static const uint32_t no_unit[] = { 0xc0000000, 0x00000001, 0xf0000001, 0x920000
 				    F(1, 2, 2, 7, 0, 0, 0, 0, 0, 0),	      F(1, 2, 2, 2, 0, 0, 0, 8, 0, 0),
 				    F(1, 2, 5, 2, 0, 0, 0, 0, 4, 0),	      F(1, 2, 2, 2, 0, 1, 0, 1, 0, 0),
 				    F(1, 2, 0, 0, 0, 0, 0, 0, 0, 0),	      F(10, 6, 2, 2, 0, 0, 4, 0, 0, 0),
-				    F(11, 2, 2, 2, 2, 0, 0, 0, 0, 0),	      F(1, 2, 1, 2, 0, 0, 0, 0, 1, 0) };
+				    F(11, 2, 2, 2, 2, 0, 0, 0, 0, 0),	      F(1, 2, 1, 2, 0, 0, 0, 0, 1, 0),
+				    F(12, 2, 2, 0, 0, 0, 3, 0, 0, 0),	      F(12, 2, 2, 0, 0, 0, 7, 0, 0, 0),
+				    F(12, 2, 2, 2, 0, 0, 0, 0, 0, 0),	      F(12, 2, 2, 0, 2, 0, 0, 0, 0, 0),
+				    F(12, 2, 2, 0, 0, 0, 0, 0, 0, 1),	      F(12, PIM_S_SRF, 2, 0, 0, 0, 0, 0, 0, 0),
+				    F(12, 2, 2, 0, 0, 1, 2, 1, 0, 0) };
 static const uint32_t no_base[] = { 0x00000001,
 				    B(15, 0, 0, 0, 0, 0),
 				    B(63, 0, 0, 0, 0, 0),
@@ -296,7 +307,12 @@ static const struct {
 	{ HEAD "here:\n", "t:5: label \"here\" before .units or .base" },
 	{ HEAD ".units\nhere:\nhere:\n", "t:7: label \"here\" is given twice in .units" },
 	{ HEAD ".units\n\n# comment\n\tdiv A0, A0, A0\n", "t:8: no instruction \"div\" in .units" },
-	{ HEAD ".units\nrcp r0, r1\n", "t:6: no instruction \"rcp\" in .units: it belongs to the other section" },
+	{ HEAD ".units\nrsqrt r0, r1\n", "t:6: no instruction \"rsqrt\" in .units: it belongs to the other section" },
+	{ HEAD ".units\nexit\n.base\nexp r0, r1\n", "t:8: no instruction \"exp\" in .base: it belongs to the other section" },
+	{ HEAD ".units\nrcp r0, r1\n", "t:6: rcp: the destination is a stream, A0..A7, B0..B7 or ACC0..ACC3" },
+	{ HEAD ".units\nsqrt A0, PR0\n", "t:6: sqrt: a source is a stream, zero, A0..A7, B0..B7, S0..S7 or ACC0..ACC3" },
+	{ HEAD ".units\nexp y, x\n", "t:6: exp: one column command serves one stream: load the other operand into A or B first" },
+	{ HEAD ".units\nexp A0, A0, A0\n", "t:6: exp takes 2 operands, not 3" },
 	{ HEAD ".units\nadd A0, A0\n", "t:6: add takes 3 operands, not 2" },
 	{ HEAD ".units\nscal\n", "t:6: scal takes 1 operand, not 0" },
 	{ HEAD ".units\nexit now\n", "t:6: exit takes 0 operands, not 1" },
@@ -410,6 +426,19 @@ static const struct {
 	{ "bn_add_relu_bwd", "x dy dx param grad state y ds", "inv_m" },
 	{ "relu_fwd", "x y", "" },
 	{ "relu_bwd", "dy y dx", "" },
+	{ "relu6_fwd", "x y", "cap" },
+	{ "relu6_bwd", "dy y dx", "cap" },
+	{ "leaky_fwd", "x y", "slope" },
+	{ "leaky_bwd", "dy y dx", "slope" },
+	{ "sigmoid_fwd", "x y", "" },
+	{ "sigmoid_bwd", "dy y dx", "" },
+	{ "silu_fwd", "x y", "" },
+	{ "silu_bwd", "dy x dx", "" },
+	{ "mul_fwd", "x s y", "" },
+	{ "mul_bwd", "dy x s dx ds", "" },
+	{ "sgd_nesterov", "w g v", "decay momentum minus_lr" },
+	{ "adam", "w g m v", "decay beta1 minus_step correction eps one_minus_beta1 beta2 one_minus_beta2" },
+	{ "adamw", "w g m v", "keep beta1 minus_step correction eps one_minus_beta1 beta2 one_minus_beta2" },
 	{ "add", "a b y", "" },
 	{ "add_relu", "a b y", "" },
 	{ "maxpool_fwd", "x y", "" },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* PIM programs: random ones against a slow scalar oracle, and all that the card must refuse. */
 #include "test_card_rig.h"
+#include "special_oracle.h"
 
 #define MAX_UNITS 512
 #define LANES 8
@@ -18,13 +19,6 @@ struct oracle {
 	uint64_t step;
 	uint32_t counters[64];
 };
-
-static float rnd(double x)
-{
-	volatile float f = (float)x;
-
-	return f;
-}
 
 static float *oracle_mem(struct oracle *o, uint32_t s, uint32_t u, uint32_t l, uint64_t step)
 {
@@ -105,6 +99,9 @@ static void oracle_lane(struct oracle *o, uint32_t w, uint32_t k, uint32_t u, ui
 	case PIM_I_MOV:
 	case PIM_I_FILL:
 		r = x;
+		break;
+	case PIM_I_SPEC:
+		r = special_oracle(i2, x);
 		break;
 	case PIM_I_SEL:
 		r = o->pred[i2 + k][u][l] ? x : y;
@@ -281,12 +278,12 @@ static uint32_t random_operand(uint32_t allowed, uint32_t nstreams, uint32_t aam
 static uint32_t random_insn(uint32_t nstreams)
 {
 	static const uint32_t ops[] = { PIM_I_ADD, PIM_I_MUL, PIM_I_MAC, PIM_I_MAD, PIM_I_SUB, PIM_I_MAX,
-					PIM_I_MIN, PIM_I_MOV, PIM_I_FILL, PIM_I_CMP, PIM_I_SEL };
-	uint32_t op = ops[below(11)], aam = below(3) > 0, d, s[3] = { 0, 0, 0 }, id, i[3] = { 0, 0, 0 };
+					PIM_I_MIN, PIM_I_MOV, PIM_I_FILL, PIM_I_CMP, PIM_I_SEL, PIM_I_SPEC };
+	uint32_t op = ops[below(12)], aam = below(3) > 0, d, s[3] = { 0, 0, 0 }, id, i[3] = { 0, 0, 0 };
 
 	d = random_operand(op == PIM_I_CMP ? 1u << PIM_S_PRED : DST, nstreams, aam, &id);
 	s[0] = random_operand(op == PIM_I_FILL ? 1u << PIM_S_MEM : SRC, nstreams, aam, &i[0]);
-	if (op != PIM_I_MOV && op != PIM_I_FILL)
+	if (op != PIM_I_MOV && op != PIM_I_FILL && op != PIM_I_SPEC)
 		s[1] = random_operand(SRC, nstreams, aam, &i[1]);
 	if (op == PIM_I_MAD)
 		s[2] = random_operand(SRC, nstreams, aam, &i[2]);
@@ -294,6 +291,8 @@ static uint32_t random_insn(uint32_t nstreams)
 		s[2] = random_operand(1u << PIM_S_PRED, nstreams, aam, &i[2]);
 	if (op == PIM_I_CMP)
 		i[2] = below(4);
+	if (op == PIM_I_SPEC)
+		i[2] = below(3);
 	return insn(op, d, id, s[0], i[0], s[1], i[1], s[2], i[2], aam);
 }
 
@@ -605,7 +604,14 @@ START_TEST(meaningless_instructions_are_invalid_and_named)
 {
 	struct rig *r = rig_open("cards/test-4dom.card");
 	const uint32_t bad[] = {
-		12u << 28, /* no such opcode */
+		insn(PIM_I_SPEC, PIM_S_GRF_A, 0, PIM_S_GRF_A, 0, 0, 0, 0, 3, 0), /* no such function */
+		insn(PIM_I_SPEC, PIM_S_GRF_A, 0, PIM_S_GRF_A, 0, 0, 0, 0, 7, 0),
+		insn(PIM_I_SPEC, PIM_S_GRF_A, 0, PIM_S_GRF_A, 0, PIM_S_GRF_B, 0, 0, 0, 0), /* field not in use */
+		insn(PIM_I_SPEC, PIM_S_GRF_A, 0, PIM_S_GRF_A, 0, 0, 1, 0, 0, 0),
+		insn(PIM_I_SPEC, PIM_S_GRF_A, 0, PIM_S_GRF_A, 0, 0, 0, PIM_S_GRF_A, 0, 0),
+		insn(PIM_I_SPEC, PIM_S_SRF, 0, PIM_S_GRF_A, 0, 0, 0, 0, 0, 0), /* SRF is no destination */
+		insn(PIM_I_SPEC, PIM_S_GRF_A, 0, PIM_S_PRED, 0, 0, 0, 0, 0, 0), /* PRED is no source */
+		insn(PIM_I_SPEC, PIM_S_GRF_A, 0, PIM_S_GRF_B, 1, 0, 0, 0, 2, 1), /* counts past GRF_B 7 */
 		insn(PIM_I_ADD, PIM_S_SRF, 0, PIM_S_GRF_A, 0, PIM_S_GRF_B, 0, 0, 0, 0), /* SRF is no destination */
 		insn(PIM_I_ADD, PIM_S_ZERO, 0, PIM_S_GRF_A, 0, PIM_S_GRF_B, 0, 0, 0, 0),
 		insn(PIM_I_ADD, PIM_S_PRED, 0, PIM_S_GRF_A, 0, PIM_S_GRF_B, 0, 0, 0, 0),

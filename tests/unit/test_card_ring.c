@@ -367,13 +367,13 @@ START_TEST(any_descriptor_completes_and_the_card_lives)
 {
 	static const uint32_t ops[] = { PIM_HW_OP_NOP,		     PIM_HW_OP_PROGRAM, PIM_HW_OP_CONV_FWD,   PIM_HW_OP_CONV_BWD_DATA,
 					PIM_HW_OP_CONV_BWD_WEIGHTS, PIM_HW_OP_GEMM,    PIM_HW_OP_SOFTMAX_CE, PIM_HW_OP_COPY,
-					PIM_HW_OP_FILL };
+					PIM_HW_OP_FILL,		     PIM_HW_OP_POOL_FWD, PIM_HW_OP_POOL_BWD,  PIM_HW_OP_DROPOUT };
 	uint64_t seed = rng_seed();
 	uint32_t round, i, counts[8] = { 0 };
 
 	rig_own(rig, PIM_HW_OWNER_AUTO);
 	for (round = 0; round < 4000; round++) {
-		uint32_t op = ops[below(9)], engine = op == PIM_HW_OP_PROGRAM;
+		uint32_t op = ops[below(12)], engine = op == PIM_HW_OP_PROGRAM;
 		struct pim_hw_desc d = { .op = op };
 		struct pim_hw_done done;
 

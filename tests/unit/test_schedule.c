@@ -34,7 +34,7 @@ static const struct pim_info card = { .name = "test",
 /* Slices as params_create() makes them, without a card. */
 static struct params fake_params(const struct pim_net *net)
 {
-	struct params p = { .net = net };
+	struct params p = { .net = net, .optimizer = optimizer_find(&(struct pim_train_options){ 0 }) };
 
 	p.slice = calloc((size_t)net->n, sizeof(*p.slice));
 	p.group = calloc((size_t)net->n, sizeof(*p.group));
@@ -220,12 +220,15 @@ START_TEST(a_wrong_network_is_refused_with_its_reason)
 	ck_assert_int_lt(pim_net_conv(net, x, "c", 16, 3, 1, 1, false), 0);
 	pim_net_free(net);
 
+	/* What would need a copy. */
 	net = pim_net_new();
-	x = pim_net_conv(net, pim_net_input(net, 3, 8, 8), "c", 16, 3, 1, 1, false);
-	x = pim_net_avgpool(net, pim_net_maxpool(net, x, 2), 2);
+	x = pim_net_conv(net, pim_net_input(net, 3, 8, 8), "c", 24, 3, 1, 1, false);
+	y = pim_net_conv(net, x, "d", 16, 3, 1, 1, false);
+	x = pim_net_concat(net, (int[]){ x, y }, 2);
 	pim_net_softmax_ce(net, pim_net_linear(net, x, "fc", 10));
 	ck_assert_int_eq(pim_net_check(net), 0);
 	ck_assert_int_eq(plan_create(&p, net, &card, 4, true), -ENOTSUP);
+	ck_assert_ptr_nonnull(strstr(pim_strerror(), "24 channels"));
 	pim_net_free(net);
 }
 END_TEST

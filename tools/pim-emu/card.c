@@ -20,7 +20,7 @@ static void fill_header(struct pim_card *c)
 	h->magic = PIM_HW_MAGIC;
 	h->abi_major = PIM_HW_ABI_MAJOR;
 	h->abi_minor = PIM_HW_ABI_MINOR;
-	h->features = PIM_HW_FEAT_FP32 | PIM_HW_FEAT_TIMING;
+	h->features = PIM_HW_FEAT_FP32 | PIM_HW_FEAT_TIMING | PIM_HW_FEAT_SPECIAL;
 	h->bar_bytes = c->l.bar_bytes;
 	h->slots_off = c->l.slots_off;
 	memcpy(h->ring_off, c->l.ring_off, sizeof(h->ring_off));

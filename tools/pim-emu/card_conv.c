@@ -12,27 +12,27 @@
 #define CHUNK_BYTES (4u << 20) /* images computed together: as many as fill this */
 #define MAX_KERNEL 64u
 
-/* A convolution that was checked. */
-struct conv {
-	const struct pim_hw_conv *p;
-	struct fmap src, dst;
-	uint32_t ocb, icb, taps;
-	uint32_t first, count; /* blocks of the tile */
-	uint8_t *wei; /* first block that the tile uses */
-	float *bias;
-	bool with_bias, wei_window, bias_window;
-};
+/* Extent of a side of a kernel in pixels. */
+static uint32_t extent(uint32_t k, uint32_t dilation)
+{
+	return (k - 1) * dilation + 1;
+}
+
+static bool check_side(uint32_t in, uint32_t out, uint32_t k, uint32_t stride, uint32_t pad, uint32_t dilation)
+{
+	if (!k || !stride || !dilation || k > MAX_KERNEL || stride > MAX_KERNEL || dilation > MAX_KERNEL ||
+	    pad >= extent(k, dilation))
+		return false;
+	return in + 2 * pad >= extent(k, dilation) && (in + 2 * pad - extent(k, dilation)) / stride + 1 == out;
+}
 
 static bool check_shape(struct card_job *j, const struct pim_hw_conv *p)
 {
 	const struct pim_hw_fmap *s = &p->src, *d = &p->dst;
 	const uint32_t flags = j->d.op == PIM_HW_OP_CONV_BWD_DATA ? PIM_HW_CONV_ACCUM : PIM_HW_CONV_BIAS;
 
-	if ((p->flags & ~flags) || p->pad || !p->kh || !p->kw || !p->sh || !p->sw || p->kh > MAX_KERNEL || p->kw > MAX_KERNEL ||
-	    p->sh > MAX_KERNEL || p->sw > MAX_KERNEL || p->ph >= p->kh || p->pw >= p->kw || s->n != d->n)
-		return card_fail(j, PIM_HW_E_INVALID, 0, 0, 0);
-	if (s->h + 2 * p->ph < p->kh || s->w + 2 * p->pw < p->kw || (s->h + 2 * p->ph - p->kh) / p->sh + 1 != d->h ||
-	    (s->w + 2 * p->pw - p->kw) / p->sw + 1 != d->w)
+	if ((p->flags & ~flags) || s->n != d->n || !p->groups || s->c % p->groups || d->c % p->groups ||
+	    !check_side(s->h, d->h, p->kh, p->sh, p->ph, p->dh) || !check_side(s->w, d->w, p->kw, p->sw, p->pw, p->dw))
 		return card_fail(j, PIM_HW_E_INVALID, 0, 0, 0);
 	return true;
 }
@@ -40,7 +40,7 @@ static bool check_shape(struct card_job *j, const struct pim_hw_conv *p)
 static bool check_weights(struct pim_card *c, struct card_job *j, struct conv *v)
 {
 	const struct pim_hw_conv *p = v->p;
-	const uint64_t block = (uint64_t)v->icb * v->taps * CONV_WEI_BLOCK * sizeof(float); /* of one block of output channels */
+	const uint64_t block = v->wei_block * sizeof(float);
 	const bool data = j->d.op == PIM_HW_OP_CONV_BWD_DATA, weights = j->d.op == PIM_HW_OP_CONV_BWD_WEIGHTS;
 	uint64_t off = p->wei_off, bias_off = p->bias_off;
 
@@ -67,7 +67,7 @@ static bool check_weights(struct pim_card *c, struct card_job *j, struct conv *v
 static bool check_conv(struct pim_card *c, struct card_job *j, struct conv *v)
 {
 	const struct pim_hw_conv *p = &j->d.conv;
-	uint32_t src_access = PIM_HW_READ, dst_access = PIM_HW_READ, tiled;
+	uint32_t src_access = PIM_HW_READ, dst_access = PIM_HW_READ;
 
 	memset(v, 0, sizeof(*v));
 	v->p = p;
@@ -75,44 +75,45 @@ static bool check_conv(struct pim_card *c, struct card_job *j, struct conv *v)
 		dst_access = PIM_HW_WRITE;
 	if (j->d.op == PIM_HW_OP_CONV_BWD_DATA)
 		src_access = PIM_HW_WRITE | (p->flags & PIM_HW_CONV_ACCUM ? PIM_HW_READ : 0);
-	if (!fmap_check(c, j, &p->src, src_access, &v->src) || !fmap_check(c, j, &p->dst, dst_access, &v->dst) || !check_shape(j, p))
+	if (!fmap_check(c, j, &p->src, src_access, &v->src) || !fmap_check(c, j, &p->dst, dst_access, &v->dst) ||
+	    !check_shape(j, p))
 		return false;
 	v->icb = v->src.blocks;
 	v->ocb = v->dst.blocks;
 	v->taps = p->kh * p->kw;
-	tiled = (j->d.op == PIM_HW_OP_CONV_BWD_DATA ? v->icb : v->ocb) * 16;
-	if (!p->count || p->first % 16 || p->count % 16 || p->first > tiled || p->count > tiled - p->first)
-		return card_fail(j, PIM_HW_E_INVALID, 0, 0, 0);
+	v->icg = v->src.f.c / p->groups;
+	v->ocg = v->dst.f.c / p->groups;
+	v->wei_block = (uint64_t)v->taps * (conv_flat_weights(v) ? 16 : (uint64_t)(v->icg + 15) / 16 * CONV_WEI_BLOCK);
+	if (!host_tile(j, p->first, p->count, j->d.op == PIM_HW_OP_CONV_BWD_DATA ? &v->src : &v->dst))
+		return false;
 	v->first = p->first / 16;
 	v->count = p->count / 16;
 	return check_weights(c, j, v);
 }
 
-/* Channels of the tile that exist, the padded ones left out. */
-static uint64_t true_channels(uint32_t c, uint32_t first, uint32_t count)
+/* Channels of the other side that the tile's channels have to do with: those of its groups. */
+static uint64_t other_channels(uint32_t first, uint64_t count, uint32_t per_group, uint32_t other_per_group)
 {
-	uint64_t end = (uint64_t)first + count;
-
-	return (end < c ? end : c) - first;
+	return ((first + count - 1) / per_group - first / per_group + 1) * other_per_group;
 }
 
 static void count_cost(struct card_job *j, const struct conv *v)
 {
 	const struct pim_hw_conv *p = v->p;
 	const bool data = j->d.op == PIM_HW_OP_CONV_BWD_DATA;
-	uint64_t oc = data ? v->dst.f.c : true_channels(v->dst.f.c, p->first, p->count);
-	uint64_t ic = data ? true_channels(v->src.f.c, p->first, p->count) : v->src.f.c;
+	const struct fmap *tiled = data ? &v->src : &v->dst, *other = data ? &v->dst : &v->src;
+	const uint32_t per_group = data ? v->icg : v->ocg, other_per_group = data ? v->ocg : v->icg;
+	const uint64_t c = host_channels(tiled, p->first, p->count), weights = c * other_per_group * v->taps;
 
-	j->cost.flops += 2 * v->dst.pixels * v->dst.f.n * oc * ic * v->taps;
-	host_traffic(j, v->src.window, fmap_bytes(&v->src, ic) * (p->flags & PIM_HW_CONV_ACCUM && data ? 2 : 1));
-	host_traffic(j, v->dst.window, fmap_bytes(&v->dst, oc));
-	host_traffic(j, v->wei_window, oc * ic * v->taps * sizeof(float));
+	j->cost.flops += 2 * v->dst.pixels * v->dst.f.n * weights;
+	host_traffic(j, tiled->window, fmap_bytes(tiled, c) * (data && p->flags & PIM_HW_CONV_ACCUM ? 2 : 1));
+	host_traffic(j, other->window, fmap_bytes(other, other_channels(p->first, c, per_group, other_per_group)));
+	host_traffic(j, v->wei_window, weights * sizeof(float));
 	if (v->with_bias)
-		host_traffic(j, v->bias_window, oc * sizeof(float));
+		host_traffic(j, v->bias_window, c * sizeof(float));
 }
 
-/* Padded channels of a map's last block are zero, also where an infinity met a zero weight. */
-static void clear_pad(const struct fmap *m, uint32_t block, uint64_t pixels, float *dense)
+void conv_clear_pad(const struct fmap *m, uint32_t block, uint64_t pixels, float *dense)
 {
 	uint32_t used = m->f.c - block * 16, l;
 	uint64_t i;
@@ -124,18 +125,12 @@ static void clear_pad(const struct fmap *m, uint32_t block, uint64_t pixels, flo
 			dense[i * 16 + l] = 0;
 }
 
-/* Blocks [first, first + count) of images as dense memory: in place where they lie so. */
-static float *dense_in(const struct fmap *m, uint32_t first, uint32_t count, uint32_t image, uint32_t images, float *scratch)
+float *conv_dense(const struct fmap *m, uint32_t first, uint32_t count, uint32_t image, uint32_t images, float *scratch)
 {
-	if (count == 1 && m->f.wh * m->f.ww == 1)
+	if (count == 1 && conv_plain(m))
 		return (float *)(m->base + first * m->f.block_bytes + image * m->pixels * PIM_HW_BLOCK);
 	fmap_gather(m, first, count, image, images, scratch);
 	return scratch;
-}
-
-static bool plain(const struct fmap *m)
-{
-	return m->f.wh * m->f.ww == 1;
 }
 
 static bool run_forward(struct card_conv *cc, struct card_job *j, const struct conv *v, struct conv_key *key, uint32_t image)
@@ -145,13 +140,13 @@ static bool run_forward(struct card_conv *cc, struct card_job *j, const struct c
 	float *src, *dst;
 	uint32_t b;
 
-	src = dense_in(&v->src, 0, v->icb, image, key->n, cc->scratch[0]);
+	src = conv_dense(&v->src, 0, v->icb, image, key->n, cc->scratch[0]);
 	for (b = 0; b < v->count; b++) {
-		dst = plain(&v->dst) ? dense_in(&v->dst, v->first + b, 1, image, key->n, NULL) : cc->scratch[1];
-		if (!conv_execute(cc, key, src, (float *)v->wei + b * block, v->with_bias ? v->bias + b * 16 : NULL, dst))
+		dst = conv_plain(&v->dst) ? conv_dense(&v->dst, v->first + b, 1, image, key->n, NULL) : cc->scratch[1];
+		if (!conv_execute(cc, key, src, v->wei + b * block, v->with_bias ? v->bias + b * 16 : NULL, dst))
 			return card_fail(j, PIM_HW_E_INVALID, 0, 0, 0);
-		clear_pad(&v->dst, v->first + b, pixels, dst);
-		if (!plain(&v->dst))
+		conv_clear_pad(&v->dst, v->first + b, pixels, dst);
+		if (!conv_plain(&v->dst))
 			fmap_scatter(&v->dst, v->first + b, 1, image, key->n, dst);
 	}
 	return true;
@@ -166,22 +161,23 @@ static bool run_backward_data(struct card_conv *cc, struct card_job *j, const st
 	uint32_t b, o;
 	uint64_t i;
 
-	dst = dense_in(&v->dst, 0, v->ocb, image, key->n, cc->scratch[0]);
+	dst = conv_dense(&v->dst, 0, v->ocb, image, key->n, cc->scratch[0]);
 	for (b = 0; b < v->count; b++) {
 		const uint32_t ib = v->first + b;
-		float *out = plain(&v->src) && !accum ? dense_in(&v->src, ib, 1, image, key->n, NULL) : cc->scratch[1];
+		float *out = conv_plain(&v->src) && !accum ? conv_dense(&v->src, ib, 1, image, key->n, NULL) : cc->scratch[1];
 
 		for (o = 0; o < v->ocb; o++)
-			memcpy((uint8_t *)cc->scratch[2] + o * tap_bytes, v->wei + ((uint64_t)o * v->icb + ib) * tap_bytes, tap_bytes);
+			memcpy((uint8_t *)cc->scratch[2] + o * tap_bytes,
+			       (uint8_t *)v->wei + ((uint64_t)o * v->icb + ib) * tap_bytes, tap_bytes);
 		if (!conv_execute(cc, key, out, cc->scratch[2], NULL, dst))
 			return card_fail(j, PIM_HW_E_INVALID, 0, 0, 0);
 		if (accum) {
-			old = dense_in(&v->src, ib, 1, image, key->n, cc->scratch[3]);
+			old = conv_dense(&v->src, ib, 1, image, key->n, cc->scratch[3]);
 			for (i = 0; i < pixels * 16; i++)
 				out[i] = old[i] + out[i];
 		}
-		clear_pad(&v->src, ib, pixels, out);
-		if (!plain(&v->src) || accum)
+		conv_clear_pad(&v->src, ib, pixels, out);
+		if (!conv_plain(&v->src) || accum)
 			fmap_scatter(&v->src, ib, 1, image, key->n, out);
 	}
 	return true;
@@ -202,7 +198,8 @@ static void clear_weight_pad(const struct conv *v, uint32_t ob, float *w)
 	}
 }
 
-static bool run_backward_weights(struct card_conv *cc, struct card_job *j, const struct conv *v, struct conv_key *key, uint32_t image)
+static bool run_backward_weights(struct card_conv *cc, struct card_job *j, const struct conv *v, struct conv_key *key,
+				 uint32_t image)
 {
 	const uint64_t block = (uint64_t)v->icb * v->taps * CONV_WEI_BLOCK;
 	float *src, *dst, *wei, *bias, *part = cc->scratch[2];
@@ -210,11 +207,11 @@ static bool run_backward_weights(struct card_conv *cc, struct card_job *j, const
 	uint32_t b, l;
 	uint64_t i;
 
-	src = dense_in(&v->src, 0, v->icb, image, key->n, cc->scratch[0]);
+	src = conv_dense(&v->src, 0, v->icb, image, key->n, cc->scratch[0]);
 	for (b = 0; b < v->count; b++) {
-		wei = (float *)v->wei + b * block;
+		wei = v->wei + b * block;
 		bias = v->with_bias ? v->bias + b * 16 : NULL;
-		dst = dense_in(&v->dst, v->first + b, 1, image, key->n, cc->scratch[1]);
+		dst = conv_dense(&v->dst, v->first + b, 1, image, key->n, cc->scratch[1]);
 		if (!conv_execute(cc, key, src, image ? part : wei, bias && image ? part_bias : bias, dst))
 			return card_fail(j, PIM_HW_E_INVALID, 0, 0, 0);
 		for (i = 0; image && i < block; i++)
@@ -228,6 +225,19 @@ static bool run_backward_weights(struct card_conv *cc, struct card_job *j, const
 				bias[l] = 0;
 	}
 	return true;
+}
+
+static bool run_groups(struct card_conv *cc, struct card_job *j, const struct conv *v, const struct conv_key *key, uint32_t image)
+{
+	bool ok;
+
+	if (j->d.op == PIM_HW_OP_CONV_FWD)
+		ok = conv_group_forward(cc, v, key, image);
+	else if (j->d.op == PIM_HW_OP_CONV_BWD_DATA)
+		ok = conv_group_backward_data(cc, v, key, image);
+	else
+		ok = conv_group_backward_weights(cc, v, key, image);
+	return ok || card_fail(j, PIM_HW_E_INVALID, 0, 0, 0);
 }
 
 static bool reserve_scratch(struct card_conv *cc, const struct conv *v, uint32_t images)
@@ -275,6 +285,9 @@ void card_conv_run(struct pim_card *c, struct card_conv *cc, struct card_job *j)
 	key.sw = v.p->sw;
 	key.ph = v.p->ph;
 	key.pw = v.p->pw;
+	key.dh = v.p->dh;
+	key.dw = v.p->dw;
+	key.groups = 1;
 	key.bias = v.with_bias;
 	image_bytes = (j->d.op == PIM_HW_OP_CONV_BWD_DATA ? v.dst.pixels * v.ocb : v.src.pixels * v.icb) * PIM_HW_BLOCK;
 	chunk = image_bytes >= CHUNK_BYTES ? 1 : CHUNK_BYTES / image_bytes;
@@ -288,7 +301,9 @@ void card_conv_run(struct pim_card *c, struct card_conv *cc, struct card_job *j)
 		key.n = v.src.f.n - image < chunk ? v.src.f.n - image : chunk;
 		if (card_job_stopped(c, j, 0))
 			return;
-		if (j->d.op == PIM_HW_OP_CONV_FWD)
+		if (v.p->groups > 1)
+			ok = run_groups(cc, j, &v, &key, image);
+		else if (j->d.op == PIM_HW_OP_CONV_FWD)
 			ok = run_forward(cc, j, &v, &key, image);
 		else if (j->d.op == PIM_HW_OP_CONV_BWD_DATA)
 			ok = run_backward_data(cc, j, &v, &key, image);

@@ -52,7 +52,7 @@ static void free_entry(struct conv_entry *e)
 	free(e);
 }
 
-static void forget_all(struct card_conv *cc)
+void card_conv_forget(struct card_conv *cc)
 {
 	unsigned int i;
 
@@ -67,37 +67,61 @@ static void forget_all(struct card_conv *cc)
 	cc->entries = 0;
 }
 
+/* Groups are a dimension of their own in oneDNN's weights. Returns how many dimensions there are. */
+static int weight_dims(const struct conv_key *k, dnnl_dims_t dims)
+{
+	int n = 0;
+
+	if (k->groups > 1)
+		dims[n++] = k->groups;
+	dims[n++] = k->oc / k->groups;
+	dims[n++] = k->ic / k->groups;
+	dims[n++] = k->kh;
+	dims[n++] = k->kw;
+	return n;
+}
+
+static dnnl_format_tag_t weight_tag(const struct conv_key *k)
+{
+	if (k->groups > 1)
+		return dnnl_goihw;
+	return k->plain ? dnnl_oihw : dnnl_OIhw16i16o;
+}
+
 static dnnl_status_t create_desc(struct card_conv *cc, const struct conv_key *k, dnnl_primitive_desc_t *pd)
 {
-	dnnl_dims_t src = { k->n, k->ic, k->ih, k->iw }, wei = { k->oc, k->ic, k->kh, k->kw }, bias = { k->oc };
+	dnnl_dims_t src = { k->n, k->ic, k->ih, k->iw }, bias = { k->oc }, wei;
 	dnnl_dims_t dst = { k->n, k->oc, k->oh, k->ow }, stride = { k->sh, k->sw }, pad = { k->ph, k->pw };
+	dnnl_dims_t dilation = { k->dh - 1, k->dw - 1 }; /* oneDNN counts the gaps */
 	dnnl_memory_desc_t sm, wm, bm, dm;
 	dnnl_convolution_desc_t cd;
 	dnnl_primitive_desc_t hint = NULL;
 	dnnl_status_t st;
 
 	dnnl_memory_desc_init_by_tag(&sm, 4, src, dnnl_f32, dnnl_format_tag_any);
-	dnnl_memory_desc_init_by_tag(&wm, 4, wei, dnnl_f32, dnnl_format_tag_any);
+	dnnl_memory_desc_init_by_tag(&wm, weight_dims(k, wei), wei, dnnl_f32, dnnl_format_tag_any);
 	dnnl_memory_desc_init_by_tag(&bm, 1, bias, dnnl_f32, dnnl_x);
 	dnnl_memory_desc_init_by_tag(&dm, 4, dst, dnnl_f32, dnnl_format_tag_any);
-	st = dnnl_convolution_forward_desc_init(&cd, dnnl_forward_training, dnnl_convolution_direct, &sm, &wm, k->bias ? &bm : NULL, &dm,
-						stride, pad, pad);
+	st = dnnl_dilated_convolution_forward_desc_init(&cd, dnnl_forward_training, dnnl_convolution_direct, &sm, &wm,
+							k->bias ? &bm : NULL, &dm, stride, dilation, pad, pad);
 	if (st == dnnl_success)
 		st = dnnl_primitive_desc_create(k->op == PIM_HW_OP_CONV_FWD ? pd : &hint, &cd, NULL, cc->engine, NULL);
 	if (st != dnnl_success || k->op == PIM_HW_OP_CONV_FWD)
 		return st;
 	if (k->op == PIM_HW_OP_CONV_BWD_DATA)
-		st = dnnl_convolution_backward_data_desc_init(&cd, dnnl_convolution_direct, &sm, &wm, &dm, stride, pad, pad);
+		st = dnnl_dilated_convolution_backward_data_desc_init(&cd, dnnl_convolution_direct, &sm, &wm, &dm, stride, dilation,
+								      pad, pad);
 	else
-		st = dnnl_convolution_backward_weights_desc_init(&cd, dnnl_convolution_direct, &sm, &wm, k->bias ? &bm : NULL, &dm, stride,
-								 pad, pad);
+		st = dnnl_dilated_convolution_backward_weights_desc_init(&cd, dnnl_convolution_direct, &sm, &wm,
+									 k->bias ? &bm : NULL, &dm, stride, dilation, pad, pad);
 	if (st == dnnl_success)
 		st = dnnl_primitive_desc_create(pd, &cd, NULL, cc->engine, hint);
 	dnnl_primitive_desc_destroy(hint);
 	return st;
 }
 
-static dnnl_status_t create_side(struct card_conv *cc, struct side *s, const dnnl_memory_desc_t *ours, const dnnl_memory_desc_t *theirs)
+static dnnl_status_t create_side(struct card_conv *cc, struct side *s, const dnnl_memory_desc_t *ours,
+				 const dnnl_memory_desc_t *theirs)
 {
 	dnnl_primitive_desc_t pd;
 	dnnl_status_t st;
@@ -108,7 +132,8 @@ static dnnl_status_t create_side(struct card_conv *cc, struct side *s, const dnn
 	st = dnnl_memory_create(&s->theirs, theirs, cc->engine, DNNL_MEMORY_ALLOCATE);
 	if (st != dnnl_success)
 		return st;
-	st = dnnl_reorder_primitive_desc_create(&pd, s->result ? theirs : ours, cc->engine, s->result ? ours : theirs, cc->engine, NULL);
+	st = dnnl_reorder_primitive_desc_create(&pd, s->result ? theirs : ours, cc->engine, s->result ? ours : theirs, cc->engine,
+						NULL);
 	if (st != dnnl_success)
 		return st;
 	st = dnnl_primitive_create(&s->reorder, pd);
@@ -127,7 +152,7 @@ static struct conv_entry *create_entry(struct card_conv *cc, const struct conv_k
 {
 	struct conv_entry *e = calloc(1, sizeof(*e));
 	const bool data = k->op == PIM_HW_OP_CONV_BWD_DATA, weights = k->op == PIM_HW_OP_CONV_BWD_WEIGHTS;
-	dnnl_dims_t src = { k->n, k->ic, k->ih, k->iw }, wei = { k->oc, k->ic, k->kh, k->kw }, bias = { k->oc };
+	dnnl_dims_t src = { k->n, k->ic, k->ih, k->iw }, bias = { k->oc }, wei;
 	dnnl_dims_t dst = { k->n, k->oc, k->oh, k->ow };
 	dnnl_memory_desc_t sm, wm, bm, dm;
 	dnnl_primitive_desc_t pd = NULL;
@@ -139,7 +164,7 @@ static struct conv_entry *create_entry(struct card_conv *cc, const struct conv_k
 	if (create_desc(cc, k, &pd) != dnnl_success)
 		goto fail;
 	dnnl_memory_desc_init_by_tag(&sm, 4, src, dnnl_f32, dnnl_nChw16c);
-	dnnl_memory_desc_init_by_tag(&wm, 4, wei, dnnl_f32, dnnl_OIhw16i16o);
+	dnnl_memory_desc_init_by_tag(&wm, weight_dims(k, wei), wei, dnnl_f32, weight_tag(k));
 	dnnl_memory_desc_init_by_tag(&bm, 1, bias, dnnl_f32, dnnl_x);
 	dnnl_memory_desc_init_by_tag(&dm, 4, dst, dnnl_f32, dnnl_nChw16c);
 	e->side[SRC].result = data;
@@ -175,7 +200,7 @@ static struct conv_entry *find_entry(struct card_conv *cc, const struct conv_key
 		if (!memcmp(&e->key, k, sizeof(*k)))
 			return e;
 	if (cc->entries >= MAX_ENTRIES)
-		forget_all(cc);
+		card_conv_forget(cc);
 	e = create_entry(cc, k);
 	if (!e)
 		return NULL;
@@ -255,7 +280,7 @@ void card_conv_free(struct card_conv *cc)
 
 	if (!cc)
 		return;
-	forget_all(cc);
+	card_conv_forget(cc);
 	for (i = 0; i < CONV_SCRATCH; i++)
 		free(cc->scratch[i]);
 	if (cc->stream)

@@ -12,7 +12,7 @@ bool fmap_check(struct pim_card *c, struct card_job *j, const struct pim_hw_fmap
 
 	memset(m, 0, sizeof(*m));
 	if (f->pad || !f->n || !f->c || !f->h || !f->w || !f->wh || !f->ww || f->n > MAX_DIM || f->c > MAX_DIM || f->h > MAX_DIM ||
-	    f->w > MAX_DIM || f->wh > 16 || f->ww > 16 || f->h % f->wh || f->w % f->ww || f->off % PIM_HW_BLOCK ||
+	    f->w > MAX_DIM || f->wh > PIM_HW_MAX_PLANES || f->ww > PIM_HW_MAX_PLANES || f->h % f->wh || f->w % f->ww || f->off % PIM_HW_BLOCK ||
 	    f->block_bytes % PIM_HW_BLOCK || f->plane_bytes % PIM_HW_BLOCK)
 		return card_fail(j, PIM_HW_E_INVALID, f->binding, f->off, 0);
 	m->f = *f;
@@ -34,7 +34,7 @@ bool fmap_check(struct pim_card *c, struct card_job *j, const struct pim_hw_fmap
 	return true;
 }
 
-static uint8_t *pixel(const struct fmap *m, uint32_t block, uint32_t image, uint32_t y, uint32_t x)
+uint8_t *fmap_pixel(const struct fmap *m, uint32_t block, uint32_t image, uint32_t y, uint32_t x)
 {
 	const struct pim_hw_fmap *f = &m->f;
 	uint64_t plane = y % f->wh * f->ww + x % f->ww;
@@ -50,7 +50,7 @@ static void move_image(const struct fmap *m, uint32_t block, uint32_t image, uin
 	uint32_t y, x;
 
 	if (f->wh * f->ww == 1) {
-		uint8_t *p = pixel(m, block, image, 0, 0);
+		uint8_t *p = fmap_pixel(m, block, image, 0, 0);
 
 		if (out)
 			memcpy(p, dense, m->pixels * PIM_HW_BLOCK);
@@ -60,7 +60,7 @@ static void move_image(const struct fmap *m, uint32_t block, uint32_t image, uin
 	}
 	for (y = 0; y < f->h; y++) {
 		for (x = 0; x < f->w; x++, dense += PIM_HW_BLOCK) {
-			uint8_t *p = pixel(m, block, image, y, x);
+			uint8_t *p = fmap_pixel(m, block, image, y, x);
 
 			if (out)
 				memcpy(p, dense, PIM_HW_BLOCK);
@@ -90,6 +90,37 @@ void fmap_scatter(const struct fmap *m, uint32_t first, uint32_t count, uint32_t
 			move_image(m, first + b, image + i, d, true);
 }
 
+/* Lanes [from, from + count) of a pixel of a block, to lane "to" of a dense one. */
+static void move_lanes(const struct fmap *m, uint32_t block, uint32_t image, uint32_t from, uint32_t count, float *dense,
+		       uint32_t to)
+{
+	uint32_t y, x;
+
+	for (y = 0; y < m->f.h; y++)
+		for (x = 0; x < m->f.w; x++, dense += 16)
+			memcpy(dense + to, (float *)fmap_pixel(m, block, image, y, x) + from, count * sizeof(float));
+}
+
+void fmap_gather_channels(const struct fmap *m, uint32_t first, uint32_t count, uint32_t image, uint32_t images, float *dense)
+{
+	const uint64_t floats = m->pixels * 16;
+	const uint32_t blocks = (count + 15) / 16, shift = first % 16;
+	uint32_t i, b, have;
+
+	for (i = 0; i < images; i++) {
+		for (b = 0; b < blocks; b++, dense += floats) {
+			const uint32_t want = count - b * 16 < 16 ? count - b * 16 : 16, from = first / 16 + b;
+
+			if (want < 16)
+				memset(dense, 0, floats * sizeof(float));
+			have = 16 - shift < want ? 16 - shift : want;
+			move_lanes(m, from, image + i, shift, have, dense, 0);
+			if (have < want)
+				move_lanes(m, from + 1, image + i, 0, want - have, dense, have);
+		}
+	}
+}
+
 void fmap_copy(const struct fmap *src, const struct fmap *dst)
 {
 	uint32_t b, i, y, x;
@@ -98,7 +129,7 @@ void fmap_copy(const struct fmap *src, const struct fmap *dst)
 		for (i = 0; i < src->f.n; i++)
 			for (y = 0; y < src->f.h; y++)
 				for (x = 0; x < src->f.w; x++)
-					memmove(pixel(dst, b, i, y, x), pixel(src, b, i, y, x), PIM_HW_BLOCK);
+					memmove(fmap_pixel(dst, b, i, y, x), fmap_pixel(src, b, i, y, x), PIM_HW_BLOCK);
 }
 
 uint64_t fmap_bytes(const struct fmap *m, uint32_t channels)

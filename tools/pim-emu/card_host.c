@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The HOST engine: the GPU side of the card. Convolutions are in card_conv.c. */
+/* The HOST engine: the GPU side of the card. Convolutions, pools and dropout have files of their own. */
 #include <errno.h>
 #include <math.h>
 #include <omp.h>
@@ -35,6 +35,11 @@ int card_host_new(struct card_host **out)
 	}
 	*out = h;
 	return 0;
+}
+
+void card_host_thread_end(struct card_host *h)
+{
+	card_conv_forget(h->conv);
 }
 
 void card_host_free(struct card_host *h)
@@ -87,14 +92,14 @@ static void run_gemm(struct pim_card *c, struct card_job *j)
 }
 
 /* In double, images and channels in order: the loss is the same on every machine. */
-static void softmax_image(const struct fmap *x, const struct fmap *g, uint32_t image, uint32_t label, bool grad, double *loss,
-			  uint32_t *correct)
+static void softmax_image(const struct fmap *x, const struct fmap *g, uint32_t image, uint32_t label, bool grad, double smooth,
+			  double *loss, uint32_t *correct)
 {
 	const uint32_t nc = x->f.c;
 	const float *row = (const float *)(x->base + (uint64_t)image * PIM_HW_BLOCK);
 	const uint64_t xs = x->f.block_bytes / sizeof(float);
 	float *out;
-	double max = -INFINITY, sum = 0;
+	double max = -INFINITY, sum = 0, spread = 0;
 	uint32_t k, best = 0;
 
 #define LOGIT(i) ((double)row[(i) / 16 * xs + (i) % 16])
@@ -106,12 +111,16 @@ static void softmax_image(const struct fmap *x, const struct fmap *g, uint32_t i
 	}
 	for (k = 0; k < nc; k++)
 		sum += exp(LOGIT(k) - max);
-	*loss += log(sum) - (LOGIT(label) - max);
+	/* Cross-entropy with (1 - smooth) onehot + smooth / nc. Without smoothing an infinite logit elsewhere must not count. */
+	for (k = 0; smooth > 0 && k < nc; k++)
+		spread += log(sum) - (LOGIT(k) - max);
+	*loss += (1 - smooth) * (log(sum) - (LOGIT(label) - max)) + smooth / nc * spread;
 	*correct += best == label;
 	if (!grad)
 		return;
 	for (k = 0; k < g->blocks * 16; k++) {
-		double y = k < nc ? (exp(LOGIT(k) - max) / sum - (k == label)) / x->f.n : 0;
+		double target = (1 - smooth) * (k == label) + smooth / nc;
+		double y = k < nc ? (exp(LOGIT(k) - max) / sum - target) / x->f.n : 0;
 
 		out = (float *)(g->base + k / 16 * g->f.block_bytes + (uint64_t)image * PIM_HW_BLOCK);
 		out[k % 16] = (float)y;
@@ -132,14 +141,15 @@ static void run_softmax(struct pim_card *c, struct card_job *j)
 		float loss;
 		uint32_t correct;
 	} *out, result;
+	const double smooth = host_float(s->smooth);
 	struct fmap x, g;
 	const uint32_t *label;
 	uint32_t *labels, i, correct = 0;
 	double loss = 0;
 
 	memset(&g, 0, sizeof(g));
-	if ((s->flags & ~PIM_HW_SOFTMAX_NO_GRAD) || s->pad || !flat(&s->logits) || s->label_off % 4 || s->out_off % 4 ||
-	    (grad && (!flat(&s->grad) || s->grad.n != s->logits.n || s->grad.c != s->logits.c))) {
+	if ((s->flags & ~PIM_HW_SOFTMAX_NO_GRAD) || !(smooth >= 0 && smooth < 1) || !flat(&s->logits) || s->label_off % 4 ||
+	    s->out_off % 4 || (grad && (!flat(&s->grad) || s->grad.n != s->logits.n || s->grad.c != s->logits.c))) {
 		card_fail(j, PIM_HW_E_INVALID, 0, 0, 0);
 		return;
 	}
@@ -163,11 +173,11 @@ static void run_softmax(struct pim_card *c, struct card_job *j)
 		}
 	}
 	for (i = 0; i < x.f.n; i++)
-		softmax_image(&x, &g, i, labels[i], grad, &loss, &correct);
+		softmax_image(&x, &g, i, labels[i], grad, smooth, &loss, &correct);
 	result.loss = (float)(loss / x.f.n);
 	result.correct = correct;
 	memcpy(out, &result, sizeof(result));
-	j->cost.flops += 8ull * x.f.n * x.f.c;
+	j->cost.flops += (smooth > 0 ? 10ull : 8ull) * x.f.n * x.f.c;
 	host_traffic(j, x.window, fmap_bytes(&x, x.f.c));
 	if (grad)
 		host_traffic(j, g.window, fmap_bytes(&g, g.f.c));
@@ -260,6 +270,13 @@ void card_host_run(struct pim_card *c, struct card_job *j)
 		break;
 	case PIM_HW_OP_FILL:
 		run_fill(c, j);
+		break;
+	case PIM_HW_OP_POOL_FWD:
+	case PIM_HW_OP_POOL_BWD:
+		card_pool_run(c, j);
+		break;
+	case PIM_HW_OP_DROPOUT:
+		card_dropout_run(c, j);
 		break;
 	default:
 		card_conv_run(c, c->host->conv, j);

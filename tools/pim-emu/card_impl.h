@@ -143,6 +143,8 @@ void card_pim_run(struct pim_card *c, struct card_job *j);
 int card_host_new(struct card_host **host);
 void card_host_free(struct card_host *host);
 void card_host_run(struct pim_card *c, struct card_job *j);
+/* On the thread that ran the jobs, after the last one: some of what oneDNN keeps is the thread's. */
+void card_host_thread_end(struct card_host *host);
 
 /* card_time.c: from the costs of jobs to modelled time. Has its own lock. */
 struct card_timed {

@@ -38,7 +38,7 @@ static bool check_binding(struct pim_card *c, struct card_job *j, uint32_t i)
 static bool check_desc(struct pim_card *c, unsigned int engine, struct card_job *j)
 {
 	const struct pim_hw_desc *d = &j->d;
-	const bool host_op = d->op >= PIM_HW_OP_CONV_FWD && d->op <= PIM_HW_OP_FILL;
+	const bool host_op = d->op >= PIM_HW_OP_CONV_FWD && d->op <= PIM_HW_OP_DROPOUT;
 	const uint32_t flags = PIM_HW_JOB_IRQ | PIM_HW_JOB_TIMED | PIM_HW_JOB_CLOSE;
 	uint32_t i;
 

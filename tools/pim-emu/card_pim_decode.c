@@ -20,7 +20,7 @@ static const struct form {
 	bool known;
 	uint8_t nsrc;
 	uint8_t dst, src[3]; /* spaces allowed */
-	pim_lanes *lanes;
+	pim_lanes *lanes; /* NULL: i2 selects it */
 } forms[16] = {
 	[PIM_I_ADD] = { true, 2, SPACES_DST, { SPACES_SRC, SPACES_SRC }, pim_lanes_add },
 	[PIM_I_MUL] = { true, 2, SPACES_DST, { SPACES_SRC, SPACES_SRC }, pim_lanes_mul },
@@ -32,6 +32,7 @@ static const struct form {
 	[PIM_I_MOV] = { true, 1, SPACES_DST, { SPACES_SRC }, pim_lanes_mov },
 	[PIM_I_FILL] = { true, 1, SPACES_DST, { BIT(PIM_S_MEM) }, pim_lanes_mov },
 	[PIM_I_CMP] = { true, 2, BIT(PIM_S_PRED), { SPACES_SRC, SPACES_SRC }, NULL },
+	[PIM_I_SPEC] = { true, 1, SPACES_DST, { SPACES_SRC }, NULL },
 	[PIM_I_SEL] = { true, 3, SPACES_DST, { SPACES_SRC, SPACES_SRC, BIT(PIM_S_PRED) }, pim_lanes_sel },
 };
 
@@ -41,6 +42,24 @@ static pim_lanes *const relations[] = {
 	[PIM_REL_GE] = pim_lanes_ge,
 	[PIM_REL_NE] = pim_lanes_ne,
 };
+
+static pim_lanes *const specials[] = {
+	[PIM_F_RCP] = pim_lanes_rcp,
+	[PIM_F_SQRT] = pim_lanes_sqrt,
+	[PIM_F_EXP] = pim_lanes_exp,
+};
+
+/* i2 of these is no operand: it says what the instruction does. */
+static bool decode_function(uint32_t which, struct pim_insn *insn)
+{
+	const bool cmp = insn->op == PIM_I_CMP;
+	const size_t n = cmp ? sizeof(relations) / sizeof(relations[0]) : sizeof(specials) / sizeof(specials[0]);
+
+	if (which >= n)
+		return false;
+	insn->lanes = cmp ? relations[which] : specials[which];
+	return true;
+}
 
 static bool decode_control(uint32_t word, uint32_t n, const struct pim_hw_program *p, struct pim_insn *insn)
 {
@@ -87,17 +106,17 @@ bool pim_decode(uint32_t word, uint32_t n, const struct pim_hw_program *p, struc
 	insn->nsrc = f->nsrc;
 	insn->has_dst = true;
 	insn->lanes = f->lanes;
-	if (insn->op == PIM_I_CMP) {
-		if (index[2] >= sizeof(relations) / sizeof(relations[0]) || space[2])
+	if (!f->lanes) {
+		if (!decode_function(index[2], insn))
 			return false;
-		insn->lanes = relations[index[2]];
+		index[2] = 0;
 	}
 	if (!decode_operand(&insn->dst, word >> 25 & 7, word >> 8 & 15, f->dst, aam, p))
 		return false;
 	for (i = 0; i < 3; i++) {
 		if (i < f->nsrc && !decode_operand(&insn->src[i], space[i], index[i], f->src[i], aam, p))
 			return false;
-		if (i >= f->nsrc && !(insn->op == PIM_I_CMP && i == 2) && (space[i] || index[i]))
+		if (i >= f->nsrc && (space[i] || index[i]))
 			return false;
 		insn->nmem += i < f->nsrc && space[i] == PIM_S_MEM;
 	}

@@ -17,6 +17,7 @@
 /* One instruction over n lanes: d = op(a, b, c). The destination may be one of the sources, never a part of one. */
 typedef void pim_lanes(void *d, const void *a, const void *b, const void *c, size_t n);
 pim_lanes pim_lanes_add, pim_lanes_sub, pim_lanes_mul, pim_lanes_mac, pim_lanes_mad, pim_lanes_max, pim_lanes_min, pim_lanes_mov;
+pim_lanes pim_lanes_rcp, pim_lanes_sqrt, pim_lanes_exp;
 pim_lanes pim_lanes_eq, pim_lanes_gt, pim_lanes_ge, pim_lanes_ne, pim_lanes_sel;
 
 struct pim_operand {

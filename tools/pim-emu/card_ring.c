@@ -224,5 +224,7 @@ void *card_engine_main(void *arg)
 		pthread_cond_broadcast(&c->cond);
 	}
 	pthread_mutex_unlock(&c->lock);
+	if (en->index == PIM_HW_HOST)
+		card_host_thread_end(c->host);
 	return NULL;
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * pim-train: train the digits network on a card, and compare serial with pipelined execution.
+ * pim-train: train a network on a card, and compare serial with pipelined execution.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,17 +16,11 @@
 #include <pim/device.h>
 #include <pim/net.h>
 #include <pim/train.h>
+#include <pim/zoo.h>
 
+#include "options.h"
+#include "plan.h"
 #include "progress.h"
-
-struct options {
-	const char *device, *data, *out, *resume, *progress;
-	uint32_t epochs, batch, channels, tile;
-	uint64_t seed, steps;
-	double lr, momentum, weight_decay, target;
-	int timeout;
-	bool serial, compare, json;
-};
 
 /* What one training run showed. */
 struct outcome {
@@ -68,6 +61,58 @@ static void account(struct outcome *o, const struct pim_step_result *r)
 	o->switch_ns += (double)r->switch_ns;
 	o->switches += (double)r->switches;
 	o->steps++;
+}
+
+/* -- network and data ------------------------------------------------------------------------------------------------- */
+
+static bool is_digits(const struct options *opt)
+{
+	return !strcmp(opt->net, "digits");
+}
+
+/* Its name; of a file the last part of the path. */
+static const char *network_name(const struct options *opt)
+{
+	const char *slash = strrchr(opt->net, '/');
+
+	return slash ? slash + 1 : opt->net;
+}
+
+/* A stock network by its name, else a file. */
+static int network_open(const struct options *opt, struct pim_net **net)
+{
+	if (is_digits(opt)) {
+		*net = pim_net_digits(opt->channels);
+		return *net ? 0 : fail("--net");
+	}
+	for (unsigned int i = 0; pim_zoo_name(i); i++) {
+		if (!strcmp(pim_zoo_name(i), opt->net)) {
+			*net = pim_zoo(opt->net, NULL);
+			return *net ? 0 : fail("--net");
+		}
+	}
+	return pim_net_read(opt->net, net) ? fail("--net") : 0;
+}
+
+static int data_open(const struct options *opt, const struct pim_net *net, struct pim_data **data)
+{
+	const struct pim_data_info *di;
+	uint32_t in[3], out[3];
+
+	if (pim_net_check(net) || pim_net_shape(net, 0, in) || pim_net_shape(net, pim_net_layers(net) - 1, out))
+		return fail("--net");
+	if (!strcmp(opt->data, "random"))
+		return pim_data_random(opt->images, in[0], in[1], in[2], out[0], opt->seed, data) ? fail("--data") : 0;
+	if (pim_data_load(opt->data, NULL, data))
+		return fail("--data");
+	di = pim_data_info(*data);
+	if (di->c == in[0] && di->h == in[1] && di->w == in[2] && di->classes == out[0])
+		return 0;
+	fprintf(stderr,
+		"pim-train: --net %s takes images of %ux%ux%u in %u classes, --data %s has %ux%ux%u in %u; \"--data random\" makes "
+		"some that fit\n",
+		opt->net, in[0], in[1], in[2], out[0], opt->data, di->c, di->h, di->w, di->classes);
+	return 1;
 }
 
 /* -- training --------------------------------------------------------------------------------------------------------- */
@@ -150,8 +195,8 @@ static int train(struct run *r, float *image, uint32_t *label, uint64_t total)
 	return 0;
 }
 
-static int run_mode(const struct options *opt, const struct pim_data *data, struct pim_device *dev, enum pim_mode mode,
-		    struct outcome *o)
+static int run_mode(const struct options *opt, const struct pim_net *net, const struct pim_data *data, struct pim_device *dev,
+		    enum pim_mode mode, struct outcome *o)
 {
 	const struct pim_data_info *di = pim_data_info(data);
 	struct pim_train_options to = { .sz = sizeof(to),
@@ -160,9 +205,9 @@ static int run_mode(const struct options *opt, const struct pim_data *data, stru
 					.tile = opt->tile,
 					.seed = opt->seed,
 					.momentum = (float)opt->momentum,
-					.weight_decay = (float)opt->weight_decay };
+					.weight_decay = (float)opt->weight_decay,
+					.optimizer = opt->optimizer };
 	struct run r = { .opt = opt, .mode = mode == PIM_SERIAL ? "serial" : "pipelined", .o = o };
-	struct pim_net *net = pim_net_digits(opt->channels);
 	uint32_t *label = NULL;
 	float *image = NULL;
 	double begin = now();
@@ -170,10 +215,10 @@ static int run_mode(const struct options *opt, const struct pim_data *data, stru
 	int rc = 1;
 
 	*o = (struct outcome){ 0 };
-	snprintf(r.checkpoint, sizeof(r.checkpoint), "%s/digits-%s.safetensors", opt->out, r.mode);
+	snprintf(r.checkpoint, sizeof(r.checkpoint), "%s/%s-%s.safetensors", opt->out, network_name(opt), r.mode);
 	image = calloc((size_t)opt->batch * di->c * di->h * di->w, sizeof(*image));
 	label = calloc(opt->batch, sizeof(*label));
-	if (!net || !image || !label) {
+	if (!image || !label) {
 		fprintf(stderr, "pim-train: no memory for a batch of %u images\n", opt->batch);
 		goto out;
 	}
@@ -184,6 +229,10 @@ static int run_mode(const struct options *opt, const struct pim_data *data, stru
 	}
 	if (pim_trainer_create(dev, net, &to, &r.tr)) {
 		fail(r.mode);
+		goto out;
+	}
+	if (opt->plan) {
+		rc = plan_print(r.tr, opt->json);
 		goto out;
 	}
 	pim_trainer_set_timeout(r.tr, opt->timeout * 1000);
@@ -213,7 +262,6 @@ out:
 	progress_clear(&r.bar);
 	pim_trainer_destroy(r.tr);
 	pim_batches_free(r.batches);
-	pim_net_free(net);
 	free(image);
 	free(label);
 	return rc;
@@ -225,14 +273,14 @@ static void print_json(const char *mode, const struct options *opt, const struct
 {
 	double n = o->steps ? (double)o->steps : 1;
 
-	printf("{\"net\":\"digits\",\"channels\":%u,\"batch\":%u,\"card\":\"%s\",\"mode\":\"%s\",\"steps\":%llu,\"train_loss\":%."
+	printf("{\"net\":\"%s\",\"channels\":%u,\"batch\":%u,\"card\":\"%s\",\"mode\":\"%s\",\"steps\":%llu,\"train_loss\":%."
 	       "6g,"
 	       "\"test_loss\":%.6g,\"test_accuracy\":%.6g,\"step_ns\":%.1f,\"host_ns\":%.1f,\"pim_ns\":%.1f,\"stall_ns\":%.1f,"
 	       "\"switch_ns\":%.1f,"
 	       "\"switches\":%.1f,\"weights\":\"%016llx\",\"wall_s\":%.3f}\n",
-	       opt->channels, opt->batch, info->name, mode, (unsigned long long)o->steps, (double)o->loss, (double)o->test_loss,
-	       o->ntest ? (double)o->correct / o->ntest : 0, o->step_ns / n, o->host_ns / n, o->pim_ns / n, o->stall_ns / n,
-	       o->switch_ns / n, o->switches / n, (unsigned long long)o->checksum, o->wall);
+	       network_name(opt), opt->channels, opt->batch, info->name, mode, (unsigned long long)o->steps, (double)o->loss,
+	       (double)o->test_loss, o->ntest ? (double)o->correct / o->ntest : 0, o->step_ns / n, o->host_ns / n, o->pim_ns / n,
+	       o->stall_ns / n, o->switch_ns / n, o->switches / n, (unsigned long long)o->checksum, o->wall);
 }
 
 static void print_row(const char *mode, const struct outcome *o, const struct outcome *serial)
@@ -249,196 +297,16 @@ static void print_row(const char *mode, const struct outcome *o, const struct ou
 static void print_table(const struct options *opt, const struct pim_info *info, const struct outcome *serial,
 			const struct outcome *pipelined)
 {
-	printf("\ncard \"%s\": digits network, %u channels, batch %u; modelled time per training step\n\n", info->name,
-	       opt->channels, opt->batch);
+	printf("\ncard \"%s\": %s, ", info->name, network_name(opt));
+	if (is_digits(opt))
+		printf("%u channels, ", opt->channels);
+	printf("batch %u; modelled time per training step\n\n", opt->batch);
 	printf("%-10s %12s %10s %11s %11s %10s %11s %10s   %s\n", "mode", "step us", "speedup", "GPU us", "PIM us", "PIM hidden",
 	       "waiting us", "switches", "weights");
 	print_row("serial", serial, serial);
 	print_row("pipelined", pipelined, serial);
 	printf("\nwall time %.1f s and %.1f s, %.0f and %.0f steps/s\n", serial->wall, pipelined->wall,
 	       (double)serial->steps / serial->wall, (double)pipelined->steps / pipelined->wall);
-}
-
-/* -- command line ----------------------------------------------------------------------------------------------------- */
-
-enum { OPT_PROGRESS = 256, OPT_TARGET, OPT_TIMEOUT, OPT_SEED, OPT_STEPS, OPT_RESUME, OPT_TILE, OPT_LR, OPT_MOMENTUM, OPT_DECAY };
-
-static const struct option long_options[] = {
-	{ "device", required_argument, NULL, 'd' },
-	{ "data", required_argument, NULL, 'i' },
-	{ "out", required_argument, NULL, 'o' },
-	{ "epochs", required_argument, NULL, 'e' },
-	{ "steps", required_argument, NULL, OPT_STEPS },
-	{ "batch", required_argument, NULL, 'b' },
-	{ "channels", required_argument, NULL, 'c' },
-	{ "mode", required_argument, NULL, 'm' },
-	{ "compare", no_argument, NULL, 'C' },
-	{ "tile", required_argument, NULL, OPT_TILE },
-	{ "lr", required_argument, NULL, OPT_LR },
-	{ "momentum", required_argument, NULL, OPT_MOMENTUM },
-	{ "weight-decay", required_argument, NULL, OPT_DECAY },
-	{ "seed", required_argument, NULL, OPT_SEED },
-	{ "resume", required_argument, NULL, OPT_RESUME },
-	{ "target", required_argument, NULL, OPT_TARGET },
-	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
-	{ "progress", required_argument, NULL, OPT_PROGRESS },
-	{ "json", no_argument, NULL, 'j' },
-	{ "help", no_argument, NULL, 'h' },
-	{ 0 },
-};
-
-static void help(void)
-{
-	puts("usage: pim-train --data FILE [options]\n"
-	     "\n"
-	     "Train a residual CNN on handwritten digits: convolutions on the card's HOST engine, everything else as PIM "
-	     "programs.\n"
-	     "\n"
-	     "  --device SPEC        emu:CARDFILE (model in this process), drm (first PIM card) or drm:/dev/dri/renderDN [drm]\n"
-	     "  --data FILE          digits.csv or digits.csv.gz\n"
-	     "  --out DIR            where checkpoints go [.]\n"
-	     "  --mode MODE          serial or pipelined [pipelined]\n"
-	     "  --compare            train in both modes, print the table; fails unless the weights are the same bits\n"
-	     "  --epochs N           [10]          --steps N            instead of epochs\n"
-	     "  --batch N            [64]          --channels N         of the first block [32]\n"
-	     "  --lr X               [0.1] falls to 0 over the run      --momentum X         [0.9]\n"
-	     "  --weight-decay X     [0.0001]      --seed N             of weights and order [1]\n"
-	     "  --tile N             output channels per tile, a multiple of 16 [by cost]\n"
-	     "  --target P           fail below P percent test accuracy [0]\n"
-	     "  --resume FILE        go on from a checkpoint, bit for bit as if never stopped\n"
-	     "  --timeout S          give up when the card is silent for S seconds [60]\n"
-	     "  --progress HOW       bar, lines, none [bar on a terminal]\n"
-	     "  --json               results as one JSON line per run\n"
-	     "\n"
-	     "Exit status: 0 trained (and, with --compare, the same weights); 1 failed; 2 wrong command line; 130 stopped by "
-	     "Ctrl-C, checkpoint saved.");
-}
-
-static int usage(const char *what, const char *arg)
-{
-	fprintf(stderr, "pim-train: %s%s%s; pim-train --help lists the options\n", what, arg ? ": " : "", arg ? arg : "");
-	return 2;
-}
-
-/* A number in [min, max], whole if asked; false if text is none. */
-static bool number(const char *text, double min, double max, bool whole, double *v)
-{
-	char *end;
-
-	errno = 0;
-	*v = strtod(text, &end);
-	return !errno && end != text && !*end && *v >= min && *v <= max && (!whole || *v == floor(*v));
-}
-
-static int parse(int argc, char **argv, struct options *opt)
-{
-	const struct {
-		int c;
-		double min, max;
-		bool whole;
-		const char *range;
-	} num[] = {
-		{ 'e', 1, 1e6, true, "--epochs takes 1..1000000" },
-		{ OPT_STEPS, 1, 1e9, true, "--steps takes 1..1000000000" },
-		{ 'b', 1, 4096, true, "--batch takes 1..4096" },
-		{ 'c', 1, 2048, true, "--channels takes 1..2048" },
-		{ OPT_TILE, 16, 4096, true, "--tile takes a multiple of 16" },
-		{ OPT_LR, 0, 1e3, false, "--lr takes 0..1000" },
-		{ OPT_MOMENTUM, 0, 1, false, "--momentum takes 0..1" },
-		{ OPT_DECAY, 0, 1, false, "--weight-decay takes 0..1" },
-		{ OPT_SEED, 0, 9e15, true, "--seed takes a whole number, not negative" },
-		{ OPT_TARGET, 0, 100, false, "--target takes 0..100 percent" },
-		{ OPT_TIMEOUT, 1, 1e5, true, "--timeout takes 1..100000 seconds" },
-	};
-	int c;
-
-	opterr = 0;
-	while ((c = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
-		double v = 0;
-
-		for (unsigned int i = 0; i < sizeof(num) / sizeof(num[0]); i++)
-			if (c == num[i].c && !number(optarg, num[i].min, num[i].max, num[i].whole, &v))
-				return usage(num[i].range, optarg);
-		switch (c) {
-		case 'd':
-			opt->device = optarg;
-			break;
-		case 'i':
-			opt->data = optarg;
-			break;
-		case 'o':
-			opt->out = optarg;
-			break;
-		case 'e':
-			opt->epochs = (uint32_t)v;
-			break;
-		case OPT_STEPS:
-			opt->steps = (uint64_t)v;
-			break;
-		case 'b':
-			opt->batch = (uint32_t)v;
-			break;
-		case 'c':
-			opt->channels = (uint32_t)v;
-			break;
-		case OPT_TILE:
-			opt->tile = (uint32_t)v;
-			break;
-		case OPT_LR:
-			opt->lr = v;
-			break;
-		case OPT_MOMENTUM:
-			opt->momentum = v;
-			break;
-		case OPT_DECAY:
-			opt->weight_decay = v;
-			break;
-		case OPT_SEED:
-			opt->seed = (uint64_t)v;
-			break;
-		case OPT_TARGET:
-			opt->target = v;
-			break;
-		case OPT_TIMEOUT:
-			opt->timeout = (int)v;
-			break;
-		case OPT_RESUME:
-			opt->resume = optarg;
-			break;
-		case OPT_PROGRESS:
-			opt->progress = optarg;
-			break;
-		case 'C':
-			opt->compare = true;
-			break;
-		case 'j':
-			opt->json = true;
-			break;
-		case 'm':
-			if (strcmp(optarg, "serial") && strcmp(optarg, "pipelined"))
-				return usage("--mode is serial or pipelined", optarg);
-			opt->serial = !strcmp(optarg, "serial");
-			break;
-		case 'h':
-			help();
-			return -1;
-		case ':':
-			return usage("an option needs a value", argv[optind - 1]);
-		default:
-			return usage("unknown option", argv[optind - 1]);
-		}
-	}
-	if (optind < argc)
-		return usage("unexpected argument", argv[optind]);
-	if (!opt->data)
-		return usage("--data FILE is missing", NULL);
-	if (opt->tile % 16)
-		return usage("--tile takes a multiple of 16", NULL);
-	if (!progress_known(opt->progress))
-		return usage("--progress is bar, lines or none", opt->progress);
-	if (opt->compare && opt->resume)
-		return usage("--compare trains from the start; it cannot --resume", NULL);
-	return 0;
 }
 
 static int make_out(const char *dir)
@@ -471,6 +339,8 @@ static int check_target(const struct options *opt, const char *mode, const struc
 int main(int argc, char **argv)
 {
 	struct options opt = { .device = "drm",
+			       .net = "digits",
+			       .images = 512,
 			       .out = ".",
 			       .epochs = 10,
 			       .batch = 64,
@@ -484,8 +354,9 @@ int main(int argc, char **argv)
 	struct outcome o[2] = { 0 };
 	struct pim_device *dev = NULL;
 	struct pim_data *data = NULL;
+	struct pim_net *net = NULL;
 	const char *name[2] = { "serial", "pipelined" };
-	int rc = parse(argc, argv, &opt);
+	int rc = options_parse(argc, argv, &opt);
 
 	if (rc)
 		return rc < 0 ? 0 : rc;
@@ -494,8 +365,10 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &sa, NULL);
 
 	rc = make_out(opt.out);
-	if (!rc && pim_data_load(opt.data, NULL, &data))
-		rc = fail("--data");
+	if (!rc)
+		rc = network_open(&opt, &net);
+	if (!rc)
+		rc = data_open(&opt, net, &data);
 	if (!rc && pim_device_open(opt.device, &dev)) {
 		char what[256];
 
@@ -505,8 +378,8 @@ int main(int argc, char **argv)
 	for (int mode = 0; mode < 2 && !rc; mode++) {
 		if (!opt.compare && (mode == PIM_SERIAL) != opt.serial)
 			continue;
-		rc = run_mode(&opt, data, dev, (enum pim_mode)mode, &o[mode]);
-		if (rc)
+		rc = run_mode(&opt, net, data, dev, (enum pim_mode)mode, &o[mode]);
+		if (rc || opt.plan)
 			break;
 		if (opt.json)
 			print_json(name[mode], &opt, pim_device_info(dev), &o[mode]);
@@ -525,5 +398,6 @@ int main(int argc, char **argv)
 	}
 	pim_device_close(dev);
 	pim_data_free(data);
+	pim_net_free(net);
 	return rc;
 }
