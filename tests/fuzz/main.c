@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -432,6 +433,59 @@ static bool summary(void)
 	return good;
 }
 
+#define FD_LIMIT 1024 /* the usual one of a process */
+
+static bool of_a_card(const char *name)
+{
+	static const char *const prefix[] = { "/dev/dri/", "/dmabuf", "anon_inode:sync_file", "anon_inode:syncobj_file" };
+	unsigned int i;
+
+	for (i = 0; i < sizeof(prefix) / sizeof(prefix[0]); i++)
+		if (!strncmp(name, prefix[i], strlen(prefix[i])))
+			return true;
+	return false;
+}
+
+/*
+ * Threads that close and unmap what another one has just got in the place of what they meant make the fuzzer lose sight of descriptors and
+ * mappings. What it still has of a card is found where the kernel tells, and given up, so that what is then left is the driver's.
+ */
+static void give_up_strays(void)
+{
+	struct {
+		unsigned long begin, end;
+	} map[256];
+	unsigned int fds = 0, maps = 0, i;
+	char path[64], name[512];
+	ssize_t n;
+	FILE *f;
+	int fd;
+
+	for (fd = 3; fd < FD_LIMIT; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, name, sizeof(name) - 1);
+		if (n < 0)
+			continue;
+		name[n] = 0;
+		if (of_a_card(name) && !close(fd))
+			fds++;
+	}
+	f = fopen("/proc/self/maps", "r");
+	if (!f)
+		return;
+	while (maps < 256 && fgets(name, sizeof(name), f)) {
+		const char *file = strchr(name, '/');
+
+		if (file && of_a_card(file) && sscanf(name, "%lx-%lx", &map[maps].begin, &map[maps].end) == 2)
+			maps++;
+	}
+	fclose(f);
+	for (i = 0; i < maps; i++)
+		munmap((void *)map[i].begin, map[i].end - map[i].begin);
+	if (fds || maps)
+		printf("# %u descriptors and %u mappings had been lost sight of\n", fds, maps);
+}
+
 /* Everything is closed: the module is free, all memory is free. */
 static bool clean(void)
 {
@@ -507,6 +561,7 @@ static bool fuzz(void)
 		close(clients[i].fd);
 	}
 	ops_fini();
+	give_up_strays();
 	made = atomic_load(&calls_made) < call_limit ? atomic_load(&calls_made) : call_limit;
 	printf("# %llu calls in %.1f s: %.0f per second; %u times all claims were released\n", (unsigned long long)made, (double)took / 1e9,
 	       (double)made * 1e9 / (double)took, releases);

@@ -62,7 +62,7 @@ static void waiting_is_no_hanging(void)
 static void each_its_time(void)
 {
 	int fd = dev_open();
-	uint32_t longer = queue_with(fd, 0, 30000), def = queue_new(fd), a = syncobj_new(fd), b = syncobj_new(fd);
+	uint32_t longer = queue_with(fd, 0, 15000), def = queue_new(fd), a = syncobj_new(fd), b = syncobj_new(fd);
 
 	module_param("job_timeout_ms", 200);
 	spin(fd, longer, SPIN_SECONDS / 4, a);
