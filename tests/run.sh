@@ -10,6 +10,7 @@ export PIM_CACHE=${PIM_CACHE:-$PWD/build/cache}
 export PIM_DIGITS=${PIM_DIGITS:-$PIM_CACHE/data/digits.csv.gz}
 logs=$build/test
 mkdir -p "$logs"
+rm -f "$logs"/*.status
 passed=0 failed=0 skipped=0
 
 # A guest kernel must be silent.
@@ -24,31 +25,40 @@ count() {
 		END { print good + 0, bad + 0 }' "$1"
 }
 
-# step NAME COMMAND...
-step() {
-	local name=$1 log good bad rc start took
-	log=$logs/$(echo "$name" | tr / -).log
+log_of() { echo "$logs/$(echo "$1" | tr / -).log"; }
+
+# execute NAME COMMAND...: run it; tell() has the rest
+execute() {
+	local log start
+	log=$(log_of "$1") start=$(date +%s%N)
 	shift
-	start=$(date +%s%N)
 	"$@" > "$log" 2>&1 < /dev/null
-	rc=$?
-	took=$((($(date +%s%N) - start) / 100000000))
+	echo "$? $((($(date +%s%N) - start) / 100000000))" > "$log.ending"
+	mv "$log.ending" "$log.status"
+}
+
+# tell NAME: the line of a program that was executed, and its part of the sum
+tell() {
+	local name=$1 log good bad rc took
+	log=$(log_of "$name")
+	read -r rc took < "$log.status"
+	rm -f "$log.status"
 	took=$((took / 10)).$((took % 10))
 	read -r good bad < <(count "$log")
-	if [ $rc = 77 ]; then
+	if [ "$rc" = 77 ]; then
 		skipped=$((skipped + 1))
 		printf '  %-26s skipped: %s\n' "$name" "$(tail -n 1 "$log")"
 		return
 	fi
 	passed=$((passed + good))
-	if [ $rc = 0 ] && [ "$bad" = 0 ] && [ "$good" -gt 0 ]; then
+	if [ "$rc" = 0 ] && [ "$bad" = 0 ] && [ "$good" -gt 0 ]; then
 		printf '  %-26s %4d passed  %6s s\n' "$name" "$good" "$took"
 		return
 	fi
 	[ "$bad" -gt 0 ] || bad=1
 	failed=$((failed + bad))
-	printf '  %-26s %4d passed, %d FAILED (exit status %d), see %s\n' "$name" "$good" "$bad" $rc "$log"
-	if [ "$good" = 0 ] && [ $rc = 0 ]; then
+	printf '  %-26s %4d passed, %d FAILED (exit status %d), see %s\n' "$name" "$good" "$bad" "$rc" "$log"
+	if [ "$good" = 0 ] && [ "$rc" = 0 ]; then
 		echo "    it ran no test"
 	fi
 	# In TAP, what is behind a failed test says why.
@@ -57,11 +67,28 @@ step() {
 	[ "${PIPESTATUS[0]}" = 0 ] || tail -n 4 "$log" | sed 's/^/    | /'
 }
 
+# step NAME COMMAND...
+step() {
+	execute "$@"
+	tell "$1"
+}
+
+# Programs that measure nothing: as many at a time as there are processors.
 unit() { # unit SUITE DIR PATTERN
-	local source name
+	local source name told=0 names=()
 	for source in tests/unit/$3.c; do
 		name=$(basename "$source" .c)
-		step "$1/${name#test_}" "$2/tests/$name"
+		names+=("$1/${name#test_}")
+		[ "$(jobs -rp | wc -l)" -lt "$(nproc)" ] || wait -n
+		execute "$1/${name#test_}" "$2/tests/$name" &
+		while [ "$told" -lt ${#names[@]} ] && [ -e "$(log_of "${names[told]}").status" ]; do
+			tell "${names[told]}"
+			told=$((told + 1))
+		done
+	done
+	wait
+	for name in "${names[@]:told}"; do
+		tell "$name"
 	done
 }
 
