@@ -21,7 +21,6 @@ struct builder {
 	const struct pim_train_options *opt;
 	int *val, *grad[MAX_GRADS]; /* first cell of a map */
 	int *w, *g, *v, *state; /* of a layer; v: what the optimizer keeps */
-	int input, label, out;
 	struct task *t; /* the one being made */
 	const struct pim_kernel *k; /* its program */
 	int err;
@@ -29,6 +28,9 @@ struct builder {
 
 /* The task that the calls below are about, from here on. Never NULL: an error is kept in b->err. */
 struct task *task_new(struct builder *b, enum pim_engine engine, uint32_t op, int layer, const char *what);
+/* The same, for blocks [first, first + n) of channels, with a payload of so many bytes. */
+struct task *task_tile(struct builder *b, enum pim_engine engine, uint32_t op, int layer, const char *what, uint32_t payload_bytes,
+		       uint32_t first, uint32_t n);
 /* Memory that it names; returns the binding's number. */
 uint32_t task_bind(struct builder *b, enum step_buffer buf, uint64_t off, uint64_t bytes, uint32_t access);
 struct pim_hw_fmap task_fmap_at(struct builder *b, const struct map *m, enum step_buffer buf, uint64_t off, uint32_t access);

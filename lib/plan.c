@@ -220,6 +220,26 @@ bool pool_of_planes(const struct layer *l, const struct map *x)
 	       l->kh <= PIM_HW_MAX_PLANES && l->kw <= PIM_HW_MAX_PLANES;
 }
 
+static bool is_pool(const struct op *op)
+{
+	return op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL;
+}
+
+static int mul_layout(struct plan *p, int *parent, const struct op *op)
+{
+	const struct map *x = &p->map[op->x];
+
+	if (x->h > PIM_HW_MAX_PLANES || x->w > PIM_HW_MAX_PLANES)
+		return pim_error(-ENOTSUP,
+				 "layer %d (mul): its map is %ux%u; a card keeps pixels in at most %ux%u planes, and it needs one "
+				 "for each",
+				 op->layer, x->h, x->w, PIM_HW_MAX_PLANES, PIM_HW_MAX_PLANES);
+	if (!take_planes(p, parent, op->x, x->h, x->w))
+		return pim_error(-ENOTSUP, "layer %d (mul): its maps are added or normalised together with maps of another shape",
+				 op->layer);
+	return 0;
+}
+
 /*
  * A pool on PIM needs its window's elements in the planes of its input, and leaves its output plain; what cannot have that is done by the
  * HOST engine, which reads and writes any layout. A channel multiply needs every pixel of the map in a plane of its own, so that an image's
@@ -234,26 +254,14 @@ static int choose_layouts(struct plan *p)
 	for (int i = 0; i < p->nmap; i++)
 		parent[i] = i;
 	join_layouts(p, parent);
-	for (int i = 0; i < p->nop && !err; i++) {
-		const struct op *op = &p->op[i];
-
-		const struct map *x = op->kind == OP_MUL ? &p->map[op->x] : NULL;
-
-		if (x && (x->h > PIM_HW_MAX_PLANES || x->w > PIM_HW_MAX_PLANES))
-			err = pim_error(-ENOTSUP,
-					"layer %d (mul): its map is %ux%u; a card keeps pixels in at most %ux%u planes, and it needs one "
-					"for each",
-					op->layer, x->h, x->w, PIM_HW_MAX_PLANES, PIM_HW_MAX_PLANES);
-		else if (x && !take_planes(p, parent, op->x, x->h, x->w))
-			err = pim_error(-ENOTSUP,
-					"layer %d (mul): its maps are added or normalised together with maps of another shape",
-					op->layer);
-	}
+	for (int i = 0; i < p->nop && !err; i++)
+		if (p->op[i].kind == OP_MUL)
+			err = mul_layout(p, parent, &p->op[i]);
 	for (int i = 0; i < p->nop; i++) {
 		struct op *op = &p->op[i];
 		const struct layer *l = &p->net->layer[op->layer];
 
-		if (op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL)
+		if (is_pool(op))
 			op->host = !pool_of_planes(l, &p->map[op->x]) || plane_pads(p, &p->map[op->x], l->kh, l->kw) > MAX_PADS ||
 				   !take_planes(p, parent, op->x, l->kh, l->kw);
 	}
@@ -264,7 +272,7 @@ static int choose_layouts(struct plan *p)
 	for (int i = 0; i < p->nop; i++) {
 		struct op *op = &p->op[i];
 
-		if ((op->kind == OP_MAXPOOL || op->kind == OP_AVGPOOL) && p->map[op->y].wh * p->map[op->y].ww != 1)
+		if (is_pool(op) && p->map[op->y].wh * p->map[op->y].ww != 1)
 			op->host = true;
 		if (op->kind == OP_MUL && !err && p->map[op->r].wh * p->map[op->r].ww != 1)
 			err = pim_error(-ENOTSUP, "layer %d (mul): its scale is also pooled", op->layer);

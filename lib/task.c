@@ -81,6 +81,17 @@ struct task *task_new(struct builder *b, enum pim_engine engine, uint32_t op, in
 	return b->t;
 }
 
+struct task *task_tile(struct builder *b, enum pim_engine engine, uint32_t op, int layer, const char *what, uint32_t payload_bytes,
+		       uint32_t first, uint32_t n)
+{
+	struct task *t = task_new(b, engine, op, layer, what);
+
+	t->payload_bytes = payload_bytes;
+	t->first = first * 16;
+	t->count = n * 16;
+	return t;
+}
+
 uint32_t task_bind(struct builder *b, enum step_buffer buf, uint64_t off, uint64_t bytes, uint32_t access)
 {
 	b->t->bind[b->t->nbind] = (struct task_binding){ .buf = buf, .off = off, .bytes = bytes, .access = access };
@@ -109,7 +120,7 @@ struct pim_hw_fmap task_fmap(struct builder *b, const struct map *m, uint64_t of
 void task_program(struct builder *b, const char *name, int layer, const struct map *m, uint32_t first, uint32_t n)
 {
 	const struct pim_kernel *k = pim_kernel_find(name);
-	struct task *t = task_new(b, PIM_PIM, PIM_HW_OP_PROGRAM, layer, name);
+	struct task *t = task_tile(b, PIM_PIM, PIM_HW_OP_PROGRAM, layer, name, sizeof(t->payload.program), first, n);
 	struct pim_hw_program *p = &t->payload.program;
 
 	b->k = k;
@@ -117,9 +128,6 @@ void task_program(struct builder *b, const char *name, int layer, const struct m
 		b->err = pim_error(-ENOENT, "no PIM kernel \"%s\"", name);
 		return;
 	}
-	t->payload_bytes = sizeof(*p);
-	t->first = first * 16;
-	t->count = n * 16;
 	p->code_binding = task_bind(b, BUF_CODE, k->offset, 4 * (k->ncrf + k->nsrf), PIM_READ);
 	p->crf_len = k->ncrf;
 	p->srf_len = k->nsrf;

@@ -18,12 +18,9 @@ static struct pim_hw_conv *conv_task(struct builder *b, uint32_t hwop, const str
 				     uint32_t n)
 {
 	const struct layer *l = &b->s->plan.net->layer[op->layer];
-	struct task *t = task_new(b, PIM_HOST, hwop, op->layer, what);
+	struct task *t = task_tile(b, PIM_HOST, hwop, op->layer, what, sizeof(t->payload.conv), first, n);
 	struct pim_hw_conv *c = &t->payload.conv;
 
-	t->payload_bytes = sizeof(*c);
-	t->first = first * 16;
-	t->count = n * 16;
 	*c = (struct pim_hw_conv){ .kh = l->kh,
 				   .kw = l->kw,
 				   .sh = l->sh,

@@ -24,12 +24,9 @@ static struct pim_hw_pool *pool_task(struct builder *b, const struct op *op, uin
 				     uint32_t n)
 {
 	const struct layer *l = &b->s->plan.net->layer[op->layer];
-	struct task *t = task_new(b, PIM_HOST, hwop, op->layer, what);
+	struct task *t = task_tile(b, PIM_HOST, hwop, op->layer, what, sizeof(t->payload.pool), first, n);
 	struct pim_hw_pool *p = &t->payload.pool;
 
-	t->payload_bytes = sizeof(*p);
-	t->first = first * 16;
-	t->count = n * 16;
 	*p = (struct pim_hw_pool){ .kh = l->kh,
 				   .kw = l->kw,
 				   .sh = l->sh,
@@ -97,12 +94,10 @@ static void dropout(struct builder *b, const struct op *op, const struct map *x,
 
 	for_tiles(b, x, first, n)
 	{
-		struct task *t = task_new(b, PIM_HOST, PIM_HW_OP_DROPOUT, op->layer, "dropout");
+		struct task *t =
+			task_tile(b, PIM_HOST, PIM_HW_OP_DROPOUT, op->layer, "dropout", sizeof(t->payload.dropout), first, n);
 		struct pim_hw_dropout *d = &t->payload.dropout;
 
-		t->payload_bytes = sizeof(*d);
-		t->first = first * 16;
-		t->count = n * 16;
 		/* The layer's number keeps the masks of two layers apart; the step is filled in when it is submitted. */
 		*d = (struct pim_hw_dropout){ .seed = b->opt->seed ^ (uint64_t)op->layer << 48,
 					      .first = first * 16,

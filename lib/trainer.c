@@ -98,15 +98,12 @@ static void job_of(const struct runner *r, const struct pim_trainer *tr, int k)
 }
 
 /* What of a job is of its step: the optimizer's parameters, the masks of dropout. */
-static void job_of_step(const struct pim_trainer *tr, const struct task *t, struct pim_job *j, float lr)
+static void job_of_step(const struct task *t, struct pim_job *j, uint64_t step, const float param[PIM_HW_MAX_PARAMS])
 {
-	uint64_t step = pim_trainer_steps(tr);
-
 	if (t->update) {
-		float param[PIM_HW_MAX_PARAMS] = { 0 };
+		struct pim_hw_program *p = (struct pim_hw_program *)(uintptr_t)j->payload;
 
-		tr->params.optimizer->params(&tr->opt, (double)lr, step + 1, param);
-		memcpy(((struct pim_hw_program *)(uintptr_t)j->payload)->param, param, sizeof(param));
+		memcpy(p->param, param, sizeof(p->param));
 	} else if (t->op == PIM_HW_OP_DROPOUT) {
 		((struct pim_hw_dropout *)(uintptr_t)j->payload)->step = step;
 	}
@@ -117,9 +114,12 @@ static int submit(struct pim_trainer *tr, struct runner *r, uint32_t slot, float
 {
 	const struct step *s = &r->step;
 	uint64_t base[PIM_ENGINES] = { tr->seq[0], tr->seq[1] };
+	uint64_t step = pim_trainer_steps(tr);
+	float param[PIM_HW_MAX_PARAMS] = { 0 };
 	uint32_t ntasks = (uint32_t)s->ntasks;
 	int err = 0;
 
+	tr->params.optimizer->params(&tr->opt, (double)lr, step + 1, param);
 	tr->batch = tr->batch == UINT32_MAX ? 1 : tr->batch + 1;
 	for (int k = 0; k < s->ntasks; k++) {
 		const struct task *t = &s->task[s->order[k]];
@@ -137,7 +137,7 @@ static int submit(struct pim_trainer *tr, struct runner *r, uint32_t slot, float
 			if (t->bind[i].buf == BUF_SLOT)
 				j->binding[i].offset = t->bind[i].off + slot * s->slot.bytes;
 		j->binding[t->nbind].offset = s->slot.timing + slot * s->slot.bytes;
-		job_of_step(tr, t, j, lr);
+		job_of_step(t, j, step, param);
 	}
 	/* A call takes so many; the card sees one step all the same, its last jobs close it. */
 	for (uint32_t k = 0, n; k < ntasks && !err; k += n) {
